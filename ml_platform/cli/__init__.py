@@ -1,0 +1,18 @@
+"""The command `ml-platform`: one module a command, all on the same assets, gates and event log as the UI."""
+
+import typer
+
+from ml_platform.cli.demo import demo
+from ml_platform.cli.dev import dev
+from ml_platform.cli.run import run
+from ml_platform.cli.status import status
+
+app = typer.Typer(
+    name="ml-platform",
+    help="Run use cases and see how they stand.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, run, status, dev):
+    app.command()(command)

@@ -1,0 +1,28 @@
+"""The command `ml-platform dev`: the Dagster UI with the daemon, on the loopback interface."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ml_platform.cli.errors import UserError, told
+from ml_platform.cli.project import environment, project_folder
+
+HOST = "127.0.0.1"
+
+
+def dev(port: Annotated[int, typer.Option(help="The port of the UI.")] = 3000) -> None:
+    """Open the Dagster UI, with the daemon, on 127.0.0.1."""
+    with told():
+        folder = project_folder()
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
+                raise UserError(f"port {port} is in use; give another one with --port.")
+    os.chdir(folder)
+    settings = environment(folder)
+    typer.echo(f"The models and runs in MLflow: mlflow ui --backend-store-uri sqlite:///{settings['ML_PLATFORM_HOME']}/mlflow.db")
+    dagster = str(Path(sys.executable).parent / "dagster")
+    os.execve(dagster, [dagster, "dev", "-w", "workspace.yaml", "-h", HOST, "-p", str(port)], {**os.environ, **settings})  # noqa: S606

@@ -1,0 +1,92 @@
+"""The outcome of a command's runs, gathered from their events."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from ml_platform.use_case import STAGES, Stage
+
+ROW_COUNTS = ("dagster/partition_row_count", "dagster/row_count")
+
+
+@dataclass
+class StageOutcome:
+    """What one stage did: partitions and rows published, seconds taken, and the error that stopped it."""
+
+    partitions: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    broken_rules: Counter[str] = field(default_factory=Counter)
+    latest: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """The verdict of a check on a partition; the reason says why it failed."""
+
+    stage: Stage
+    name: str
+    partition: str | None
+    passed: bool
+    reason: str | None
+
+
+@dataclass
+class Outcome:
+    """What a command's runs did, stage by stage."""
+
+    stages: dict[Stage, StageOutcome] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    _started: dict[str, float] = field(default_factory=dict)
+
+    def listen(self, entry: dg.EventLogEntry) -> None:
+        """Take in one event of a run."""
+        event = entry.dagster_event
+        if event is None:
+            return
+        if entry.run_id not in self.runs:
+            self.runs.append(entry.run_id)
+        if event.is_step_start:
+            self._started[str(event.step_key)] = entry.timestamp
+        elif event.is_step_success or event.is_step_failure:
+            self._end_step(str(event.step_key), entry.timestamp, event)
+        elif event.is_step_materialization and event.asset_key:
+            self._materialized(event)
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._checked(event.asset_check_evaluation_data)
+
+    def of(self, stage: Stage) -> StageOutcome:
+        """The outcome of a stage."""
+        return self.stages.setdefault(stage, StageOutcome())
+
+    def _end_step(self, step: str, timestamp: float, event: dg.DagsterEvent) -> None:
+        outcome = self.of(_stage(step))
+        outcome.seconds += timestamp - self._started[step]
+        if event.is_step_failure:
+            data = event.step_failure_data
+            error = data.error.cause if data.error and data.error.cause else data.error
+            refused = data.user_failure_data.metadata.get("refused") if data.user_failure_data else None
+            if refused is None and error is not None:
+                outcome.error = error.message.strip()
+
+    def _materialized(self, event: dg.DagsterEvent) -> None:
+        materialization = event.step_materialization_data.materialization
+        outcome = self.of(_stage(materialization.asset_key.path[-1]))
+        metadata = {name: value.value for name, value in materialization.metadata.items()}
+        outcome.partitions += 1
+        outcome.rows += next((int(metadata[name]) for name in ROW_COUNTS if name in metadata), 0)
+        outcome.broken_rules.update(metadata.get("broken_rules", {}))
+        outcome.latest = {"partition": materialization.partition, **metadata}
+
+    def _checked(self, evaluation: dg.AssetCheckEvaluation) -> None:
+        stage = _stage(evaluation.asset_key.path[-1])
+        check = Check(stage, evaluation.check_name, evaluation.partition, evaluation.passed, evaluation.description)
+        self.checks.append(check)
+
+
+def _stage(name: str) -> Stage:
+    return next(stage for stage in STAGES if stage == name.rpartition("__")[2])

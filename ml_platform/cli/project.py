@@ -1,0 +1,115 @@
+"""The project in the current folder: its definitions, its use cases and its Dagster instance."""
+
+import os
+import shutil
+import sys
+import tomllib
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import ValidationError
+
+from ml_platform.cli.errors import UserError
+from ml_platform.references import did_you_mean
+from ml_platform.use_case import STAGES, Stage
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.job_definition import JobDefinition
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's definitions and instance."""
+
+    folder: Path
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+
+    @property
+    def job(self) -> "JobDefinition":
+        """The job of all assets, which every materialization runs."""
+        return self.definitions.resolve_implicit_global_asset_job_def()
+
+    def use_cases(self) -> list[str]:
+        """The names of the use cases."""
+        keys = self.definitions.resolve_asset_graph().get_all_asset_keys()
+        return sorted({key.path[0] for key in keys if key.path[-1] == "raw_data"})
+
+    def check_use_case(self, name: str) -> None:
+        """Raise UserError if there is no such use case."""
+        if name not in (known := self.use_cases()):
+            raise UserError(f"there is no use case '{name}'; {did_you_mean(name, known)}")
+
+    def partitions(self, key: dg.AssetKey) -> dg.TimeWindowPartitionsDefinition | None:
+        """The partitions of an asset."""
+        definition = self.definitions.resolve_asset_graph().get(key).partitions_def
+        assert definition is None or isinstance(definition, dg.TimeWindowPartitionsDefinition)
+        return definition
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Where everything of a project is stored, unless the environment says otherwise; a copy of dagster.yaml goes there."""
+    home = Path(os.environ.get("ML_PLATFORM_HOME", folder / ".ml_platform")).absolute()
+    dagster_home = Path(os.environ.get("DAGSTER_HOME", home / "dagster"))
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    if (folder / "dagster.yaml").exists() and "DAGSTER_HOME" not in os.environ:
+        shutil.copyfile(folder / "dagster.yaml", dagster_home / "dagster.yaml")
+    return {"ML_PLATFORM_HOME": str(home), "DAGSTER_HOME": str(dagster_home), "DAGSTER_DISABLE_TELEMETRY": "1"}
+
+
+def project_folder() -> Path:
+    """The nearest folder upwards whose pyproject.toml describes a Dagster project.
+
+    Raises:
+        UserError: there is none.
+    """
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "pyproject.toml").exists() and "project" in _settings(folder):
+            return folder
+    raise UserError("no Dagster project here: no pyproject.toml has [tool.dg.project]; go to the project's folder.")
+
+
+def open_project() -> Project:
+    """Load the project in the current folder.
+
+    Raises:
+        UserError: there is none, or its definitions do not load.
+    """
+    folder = project_folder()
+    os.environ.update(environment(folder))
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    try:
+        module = import_module(f"{_settings(folder)['project']['root_module']}.definitions")
+        definitions = module.defs()
+    except Exception as error:
+        raise UserError(_sentence(error)) from error
+    return Project(folder, definitions, dg.DagsterInstance.get())
+
+
+def _settings(folder: Path) -> dict[str, dict[str, str]]:
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("tool", {}).get("dg", {})
+
+
+def _sentence(error: BaseException) -> str:
+    """What to tell of an error while loading: of a wrong YAML field the place and what is wrong, else its root cause."""
+    root: BaseException = error
+    while not isinstance(root, ValidationError) and (root.__cause__ or root.__context__):
+        root = root.__cause__ or root.__context__ or root
+    if isinstance(root, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in root.errors())
+    return str(root)
+
+
+def check_stage(name: str) -> Stage:
+    """A stage by its name.
+
+    Raises:
+        UserError: there is no such stage.
+    """
+    if name not in STAGES:
+        raise UserError(f"there is no stage '{name}'; {did_you_mean(name, list(STAGES))}")
+    return name

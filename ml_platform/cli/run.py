@@ -1,0 +1,104 @@
+"""The command `ml-platform run`: a use case from raw data to champion and predictions, or one of its stages."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+
+import dagster as dg
+import typer
+
+from ml_platform.cli.errors import UserError, told
+from ml_platform.cli.execution import run_stages
+from ml_platform.cli.outcome import Outcome
+from ml_platform.cli.progress import shown_progress
+from ml_platform.cli.project import Project, check_stage, open_project
+from ml_platform.cli.summary import print_json, print_summary
+from ml_platform.partitions import KEY_FORMAT, day_of
+from ml_platform.use_case import Stage
+
+DATA: tuple[Stage, ...] = ("raw_data", "quarantine", "validated_data", "features")
+MODEL: tuple[Stage, ...] = ("model", "evaluation", "promotion")
+PREDICTIONS: tuple[Stage, ...] = ("predictions",)
+
+
+def run(
+    name: Annotated[str, typer.Argument(help="The use case.")],
+    first: Annotated[str | None, typer.Option("--from", help="The first partition; by default the first there is.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last partition; by default the last there is.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
+    backtest: Annotated[bool, typer.Option(help="Train at every cutoff between, not only at the last.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Run a use case: raw data, validated data, features, model, evaluation, promotion, predictions."""
+    with told():
+        project = open_project()
+        project.check_use_case(name)
+        chosen = check_stage(stage) if stage else None
+        succeeded, outcome = run_use_case(project, name, first, last, stage=chosen, backtest=backtest, quiet=as_json)
+        (print_json if as_json else print_summary)(name, outcome)
+    raise typer.Exit(0 if succeeded else 1)
+
+
+def run_use_case(
+    project: Project,
+    name: str,
+    first: str | None,
+    last: str | None,
+    *,
+    stage: Stage | None = None,
+    backtest: bool = False,
+    quiet: bool = False,
+) -> tuple[bool, Outcome]:
+    """Run a use case's stages over the partitions from first to last; whether all went well, and what was done.
+
+    Raises:
+        UserError: a date is no partition, or no model can be trained between them.
+    """
+    days = _between(project.partitions(dg.AssetKey([name, "raw_data"])), first, last)
+    cutoffs = _cutoffs(project.partitions(dg.AssetKey([name, "model"])), days, backtest=backtest)
+    outcome, succeeded = Outcome(), True
+    groups: list[tuple[Sequence[Stage], list[str] | None]] = [(DATA, days), (MODEL, cutoffs), (PREDICTIONS, days)]
+    with shown_progress(quiet=quiet) as progress:
+        for stages, partitions in groups:
+            selected = [one for one in stages if stage in {None, one}]
+            # validated data and quarantine are the two halves of one computation
+            if stage in {"validated_data", "quarantine"} and stages is DATA:
+                selected = ["quarantine", "validated_data"]
+            if partitions == [] and stage in MODEL:
+                raise UserError(f"no model's windows lie whole before {last}; give a later --to.")
+            if not selected or partitions == []:
+                continue
+            progress.expect(selected, len(partitions) if partitions else 1)
+
+            def listen(entry: dg.EventLogEntry) -> None:
+                outcome.listen(entry)
+                progress.listen(entry)
+
+            succeeded &= run_stages(project, name, selected, partitions, listen)
+    return succeeded, outcome
+
+
+def _between(definition: dg.TimeWindowPartitionsDefinition | None, first: str | None, last: str | None) -> list[str] | None:
+    if definition is None:
+        if first or last:
+            raise UserError("this use case has no partitions; leave out --from and --to.")
+        return None
+    keys = list(definition.get_partition_keys())
+    for option, key in (("--from", first), ("--to", last)):
+        if key is not None and key not in keys:
+            raise UserError(f"{option} {key} is no partition; partitions go from {keys[0]} to {keys[-1]}.")
+    chosen = [key for key in keys if (first or keys[0]) <= key <= (last or keys[-1])]
+    if not chosen:
+        raise UserError(f"--from {first} lies after --to {last}; exchange them.")
+    return chosen
+
+
+def _cutoffs(
+    definition: dg.TimeWindowPartitionsDefinition | None, days: list[str] | None, *, backtest: bool
+) -> list[str] | None:
+    """The cutoffs up to the day after the last one: all, or the last."""
+    if definition is None or days is None:
+        return None
+    end = f"{day_of(days[-1]) + timedelta(days=1):{KEY_FORMAT}}"
+    reached = [key for key in definition.get_partition_keys() if days[0] <= key <= end]
+    return reached if backtest else reached[-1:]

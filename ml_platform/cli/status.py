@@ -1,0 +1,59 @@
+"""The command `ml-platform status`: each use case and stage, what is published and which checks are red."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import dagster as dg
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ml_platform.cli.errors import told
+from ml_platform.cli.project import Project, open_project
+from ml_platform.use_case import STAGES
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(help="The use case; by default all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Show what is published of each stage, its newest partition and its red checks."""
+    with told():
+        project = open_project()
+        if name:
+            project.check_use_case(name)
+        rows = [_stage(project, use_case, stage) for use_case in ([name] if name else project.use_cases()) for stage in STAGES]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table("asset", "partitions", "newest", "materialized at", "red checks")
+    for row in rows:
+        red = ", ".join(row["red_checks"])
+        table.add_row(row["asset"], row["partitions"], row["newest"] or "", row["materialized_at"] or "never", red)
+    Console().print(table)
+
+
+def _stage(project: Project, use_case: str, stage: str) -> dict[str, Any]:
+    key = dg.AssetKey([use_case, stage])
+    definition = project.partitions(key)
+    last = project.instance.get_latest_materialization_event(key)
+    published = sorted(project.instance.get_materialized_partitions(key)) if definition else []
+    return {
+        "asset": key.to_user_string(),
+        "partitions": f"{len(published)} of {len(definition.get_partition_keys())}" if definition else "",
+        "newest": published[-1] if published else None,
+        "materialized_at": f"{datetime.fromtimestamp(last.timestamp, UTC):%Y-%m-%d %H:%M} UTC" if last else None,
+        "red_checks": _red_checks(project, key),
+    }
+
+
+def _red_checks(project: Project, key: dg.AssetKey) -> list[str]:
+    """The checks whose newest verdict on a partition is a failure."""
+    checks = [check for check in project.definitions.resolve_asset_graph().asset_check_keys if check.asset_key == key]
+    verdicts = project.instance.event_log_storage.get_asset_check_partition_info(checks)
+    return sorted(
+        f"{one.check_key.name} {one.partition_key or ''}".strip()
+        for one in verdicts
+        if one.latest_execution_status.value == "FAILED"
+    )

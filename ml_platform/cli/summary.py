@@ -1,0 +1,83 @@
+"""The summary of a run that a person can read, and the same as JSON."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml_platform.cli.outcome import Check, Outcome
+from ml_platform.use_case import STAGES, Stage
+
+SHOWN_FAILURES = 5
+
+
+def print_json(name: str, outcome: Outcome) -> None:
+    """Print the outcome as one JSON document."""
+    document = {
+        "use_case": name,
+        "runs": outcome.runs,
+        "stages": {stage: _plain(asdict(outcome.stages[stage])) for stage in STAGES if stage in outcome.stages},
+        "checks": [asdict(check) for check in outcome.checks],
+    }
+    Console(soft_wrap=True).print_json(json.dumps(document))
+
+
+def print_summary(name: str, outcome: Outcome) -> None:
+    """Print stages, metrics, gates, champion and quarantine as tables."""
+    console = Console()
+    console.print(_stages(name, outcome))
+    if "evaluation" in outcome.stages and outcome.of("evaluation").latest:
+        console.print(_metrics(outcome.of("evaluation").latest))
+    gates = [check for check in outcome.checks if check.stage == "promotion" and check.name != "evaluated"]
+    for gate in gates:
+        console.print(_verdict(gate))
+    if "promotion" in outcome.stages and (decision := outcome.of("promotion").latest):
+        said = "is champion now" if decision["promoted"] else f"is not promoted, champion stays version {decision['champion']}"
+        console.print(f"[bold]champion[/]  version {decision['version']} {said}: {escape(decision['reason'])}")
+    if "quarantine" in outcome.stages:
+        rules = ", ".join(f"{rule} ({count})" for rule, count in outcome.of("quarantine").broken_rules.most_common())
+        console.print(f"[bold]quarantine[/]  {outcome.of('quarantine').rows:,} rows" + (f": {rules}" if rules else ""))
+    failed = [check for check in outcome.checks if not check.passed and check not in gates]
+    for check in failed[:SHOWN_FAILURES]:
+        console.print(_verdict(check))
+    if len(failed) > SHOWN_FAILURES:
+        console.print(f"  and {len(failed) - SHOWN_FAILURES} more partitions refused; --json lists them all.")
+    for stage, one in outcome.stages.items():
+        if one.error:
+            console.print(f"[red]✗[/] {name}/{stage} stopped: {escape(one.error)}")
+
+
+def _stages(name: str, outcome: Outcome) -> Table:
+    table = Table("stage", *(["partitions", "rows", "seconds"]), title=name, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for stage in STAGES:
+        if stage in outcome.stages:
+            one = outcome.stages[stage]
+            seconds = f"{one.seconds:.1f}" if one.seconds else ""
+            table.add_row(stage, f"{one.partitions:,}", f"{one.rows:,}" if one.rows else "", seconds)
+    return table
+
+
+def _metrics(latest: dict[str, Any]) -> Table:
+    baselines = latest["baselines"]
+    table = Table("metric", "model", "95 % interval", *baselines, title=f"hold-out {latest['hold_out']}, {latest['hold_out_rows']:,} rows")
+    for metric, (low, high) in latest["intervals"].items():
+        others = (f"{baselines[name][metric]:.4f}" if metric in baselines[name] else "-" for name in baselines)
+        table.add_row(metric, f"{latest[metric]:.4f}", f"{low:.4f} - {high:.4f}", *others)
+    return table
+
+
+def _verdict(check: Check) -> str:
+    mark = "[green]✓[/]" if check.passed else "[red]✗[/]"
+    where = f" {check.partition}" if check.partition else ""
+    return f"{mark} {check.stage}{where} {check.name}" + (f": {escape(check.reason)}" if check.reason else "")
+
+
+def _plain(stage: dict[str, Any]) -> dict[str, Any]:
+    """A stage's outcome without what only the UI can show."""
+    hidden = ("pictures", "metrics", "preview", "dagster/column_schema")
+    return {**stage, "latest": {name: value for name, value in stage["latest"].items() if name not in hidden}}

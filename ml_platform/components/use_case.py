@@ -1,0 +1,53 @@
+"""The component type `UseCase`: one YAML file becomes the whole asset graph of a model."""
+
+from typing import Self
+
+import dagster as dg
+from pydantic import BaseModel
+
+from ml_platform import references, use_case
+from ml_platform.stages import evaluation, features, model, predictions, promotion, raw_data, validated_data
+
+FLOW = (raw_data, validated_data, features, model, evaluation, promotion, predictions)
+REFERENCES = (("source", "function"), ("features", "transform"), ("model", "estimator"))
+
+
+class UseCase(use_case.UseCase, dg.Component):
+    """One machine-learning use case: raw data -> validated data -> features -> model -> evaluation -> promotion -> predictions.
+
+    Every stage is an asset with checks; data is partitioned by event time, models by training cutoff.
+    """
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """The schema of the YAML file's attributes."""
+        return use_case.UseCase
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        """The use case of a YAML file, with templates resolved and references made absolute.
+
+        Raises:
+            ValueError: a reference names nothing; the sentence has the field, the file and the line.
+        """
+        assert attributes is not None
+        resolution = context.resolution_context.at_path("attributes")
+        values = resolution.resolve_value(attributes.model_dump(exclude_unset=True))
+        package = context.defs_relative_module_name(context.path)
+        for block, field in REFERENCES:
+            if reference := values.get(block, {}).get(field):
+                absolute = references.absolute(reference, package)
+                values[block][field] = absolute
+                if problem := references.problem(absolute):
+                    raise ValueError(f"{_place(context, block, field)}: {problem}")
+        return cls.model_validate(values)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
+        """The assets and checks of all stages."""
+        return dg.Definitions(assets=[stage.build(self) for stage in FLOW])
+
+
+def _place(context: dg.ComponentLoadContext, block: str, field: str) -> str:
+    tree = context.resolution_context.source_position_tree
+    position = tree.lookup_closest_and_path(["attributes", block, field], None)[0] if tree else context.path
+    return f"attributes.{block}.{field} at {position}"

@@ -1,0 +1,34 @@
+"""Which resource stands under which key: everything below one folder, or where the environment says."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from ml_platform.io_managers.models import ModelIOManager
+from ml_platform.io_managers.reports import ReportIOManager
+from ml_platform.io_managers.tables import TableIOManager
+from ml_platform.resources.lake import Lake
+from ml_platform.resources.tracking import Tracking
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """The platform's resources and executor."""
+    home = Path(os.environ.get("ML_PLATFORM_HOME", ".ml_platform")).absolute()
+    lake = Lake(root=os.environ.get("ML_PLATFORM_LAKE", str(home / "lake")))
+    tracking = Tracking(
+        uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
+        artifacts=os.environ.get("ML_PLATFORM_ARTIFACTS", str(home / "artifacts")),
+    )
+    return dg.Definitions(
+        resources={
+            "lake": lake,
+            "tracking": tracking,
+            "tables": TableIOManager(lake=lake),
+            "models": ModelIOManager(tracking=tracking),
+            "reports": ReportIOManager(lake=lake),
+        },
+        # steps share what they import, which costs more than what they compute
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,100 @@
+"""The evaluation of a model on its hold-out, next to baselines on the same rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ml_platform.ml import figures
+from ml_platform.ml.intervals import Interval, bootstrap_intervals
+from ml_platform.ml.metrics import METRICS, Metric
+from ml_platform.ml.training import BASELINES, TrainedModel, feature_columns, fit, labels
+from ml_platform.use_case import UseCase
+
+MODEL = "model"
+TARGET = "label"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found about a model on its hold-out; a metric without a value on these rows is not there.
+
+    `scores` has one row for each row of the hold-out: its key, the column `label`, and the score of the model and of each
+    baseline under its name. `baselines` are metrics by model and name, `figures` PNG pictures by name.
+    """
+
+    run_id: str
+    trained_on: str
+    held_out: str
+    metrics: Mapping[str, Interval]
+    baselines: Mapping[str, Mapping[str, float]]
+    figures: Mapping[str, bytes]
+    scores: pl.DataFrame
+
+
+def metrics_of(use_case: UseCase) -> dict[str, Metric]:
+    """The metrics of a use case's task by name, those at a threshold with the model's."""
+    return {
+        name: metric if metric.threshold is None else metric.with_threshold(use_case.model.threshold)
+        for name, metric in METRICS[use_case.task].items()
+    }
+
+
+def encoded_labels(y: NDArray[Any], classes: NDArray[Any] | None) -> NDArray[np.float64]:
+    """Labels as the metrics take them: classes as positions among the model's classes."""
+    return (y if classes is None else np.searchsorted(classes, y)).astype(np.float64)
+
+
+def evaluate(
+    use_case: UseCase, model: TrainedModel, train: pl.DataFrame, hold_out: pl.DataFrame, described: tuple[str, str]
+) -> Report:
+    """Judge a model on its hold-out; baselines are trained on the model's own training rows.
+
+    `described` says in words what the training rows and the hold-out are.
+
+    Raises:
+        ValueError: a metric is undefined on this hold-out.
+    """
+    classes = model.pipeline.classes_ if use_case.task == "multiclass_classification" else None
+    y = encoded_labels(labels(hold_out, use_case), classes)
+    columns = feature_columns(use_case, train.columns)
+    scores = {MODEL: model.predict(hold_out)}
+    for name, estimator in BASELINES[use_case.task].items():
+        baseline = TrainedModel(fit(use_case, train, estimator, {}), use_case.task, columns, model.run_id)
+        scores[name] = baseline.predict(hold_out)
+    metrics = metrics_of(use_case)
+    return Report(
+        run_id=model.run_id,
+        trained_on=described[0],
+        held_out=described[1],
+        metrics=bootstrap_intervals(list(metrics.values()), y, scores[MODEL], seed=use_case.model.seed),
+        baselines={
+            name: {metric: value for metric in metrics if np.isfinite(value := float(metrics[metric].values(y, scores[name])[0]))}
+            for name in BASELINES[use_case.task]
+        },
+        figures=pictures(use_case, y, scores),
+        scores=hold_out.select(use_case.contract.key).with_columns(
+            pl.Series(TARGET, y), *(pl.Series(name, list(values) if values.ndim > 1 else values) for name, values in scores.items())
+        ),
+    )
+
+
+def pictures(use_case: UseCase, y: NDArray[np.float64], scores: Mapping[str, NDArray[np.float64]]) -> dict[str, bytes]:
+    """The PNG pictures of an evaluation by name."""
+    match use_case.task:
+        case "binary_classification":
+            decided = scores[MODEL] >= use_case.model.threshold
+            return {
+                "roc_curve": figures.roc_curve(y, scores),
+                "precision_recall_curve": figures.precision_recall_curve(y, scores),
+                "calibration_curve": figures.calibration_curve(y, scores),
+                "confusion_matrix": figures.confusion_matrix(y, decided, ["0", "1"]),
+            }
+        case "multiclass_classification":
+            names = [str(index) for index in range(scores[MODEL].shape[1])]
+            return {"confusion_matrix": figures.confusion_matrix(y, scores[MODEL].argmax(axis=1), names)}
+        case "regression":
+            return {"residuals": figures.residuals(y, scores[MODEL], target=use_case.label.column)}

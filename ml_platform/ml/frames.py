@@ -1,0 +1,52 @@
+"""The dataframe types that functions may take and return, converted to and from polars."""
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+FRAMES = ("polars.DataFrame", "polars.LazyFrame", "pandas.DataFrame", "pyarrow.Table")
+
+
+def kind(frame_type: type) -> str:
+    """The public name of a frame's type, such as `pandas.DataFrame`."""
+    return f"{frame_type.__module__.partition('.')[0]}.{frame_type.__name__}"
+
+
+def to_polars(value: object, what: str) -> pl.DataFrame:
+    """A frame of any of the four types as a polars DataFrame.
+
+    Raises:
+        TypeError: `value` is none of them; `what` names where it came from.
+    """
+    match kind(type(value)), value:
+        case "polars.DataFrame", pl.DataFrame() as frame:
+            return frame
+        case "polars.LazyFrame", pl.LazyFrame() as frame:
+            return frame.collect()
+        case ("pandas.DataFrame" | "pyarrow.Table") as name, _:
+            convert: Callable[[Any], Any] = pl.from_pandas if name.startswith("pandas") else pl.from_arrow
+            converted = convert(value)
+            assert isinstance(converted, pl.DataFrame)
+            return converted
+        case name, _:
+            raise TypeError(f"{what} is a {name}; it must be one of {', '.join(FRAMES)}.")
+
+
+def from_polars(frame: pl.LazyFrame, wanted: type, what: str) -> Any:
+    """A lazy polars frame as the type that a function's annotation asks for.
+
+    Raises:
+        TypeError: `wanted` is no type of frame; `what` names who asked.
+    """
+    match kind(wanted):
+        case "polars.LazyFrame":
+            return frame
+        case "polars.DataFrame":
+            return frame.collect()
+        case "pandas.DataFrame":
+            return frame.collect().to_pandas()
+        case "pyarrow.Table":
+            return frame.collect().to_arrow()
+        case name:
+            raise TypeError(f"{what} is annotated {name}; annotate one of {', '.join(FRAMES)}.")

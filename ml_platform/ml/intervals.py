@@ -1,0 +1,154 @@
+"""Bootstrap intervals: how far a metric, or the difference of two models, may be off by the luck of the hold-out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_platform.ml.metrics import Floats, Metric
+
+_BLOCK_BYTES: Final = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A metric on a hold-out, or the difference of two, and its interval at `confidence`, in the metric's unit."""
+
+    point: float
+    low: float
+    high: float
+    confidence: float
+
+
+def bootstrap_intervals(
+    metrics: Sequence[Metric],
+    y: NDArray[Any],
+    prediction: NDArray[Any],
+    *,
+    groups: NDArray[Any] | None = None,
+    resamples: int = 500,
+    confidence: float = 0.95,
+    seed: int,
+) -> dict[str, Interval]:
+    """The percentile interval of each metric by its name, all from the same resamples of the rows.
+
+    The interval runs from the (1 - confidence) / 2 to the (1 + confidence) / 2 quantile of the metric over resamples
+    drawn with replacement (Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 13.3). `groups` (n,)
+    names the entity of each row; entities are then drawn whole, since the rows of one are not independent (Davison &
+    Hinkley 1997, Bootstrap Methods and their Application, section 3.8). `y` (n,) and `prediction` are as in
+    `Metric.values`. Resamples on which a metric is undefined are left out, and so are metrics that are undefined on the
+    hold-out or on more than half of its resamples.
+    Raises ValueError where the hold-out has fewer than two rows or entities.
+    """
+    values = _values([(metric, prediction) for metric in metrics], y, groups, resamples, seed)
+    return {
+        metric.name: _interval(drawn, confidence)
+        for metric, drawn in zip(metrics, values, strict=True)
+        if _undefined(drawn) is None
+    }
+
+
+def bootstrap_interval(
+    metric: Metric,
+    y: NDArray[Any],
+    prediction: NDArray[Any],
+    *,
+    groups: NDArray[Any] | None = None,
+    resamples: int = 500,
+    confidence: float = 0.95,
+    seed: int,
+) -> Interval:
+    """The interval of one metric; see `bootstrap_intervals`, but raises ValueError where the metric is undefined."""
+    (values,) = _values([(metric, prediction)], y, groups, resamples, seed)
+    _require(metric, values, y, prediction)
+    return _interval(values, confidence)
+
+
+def paired_difference(
+    metric: Metric,
+    y: NDArray[Any],
+    prediction_a: NDArray[Any],
+    prediction_b: NDArray[Any],
+    *,
+    groups: NDArray[Any] | None = None,
+    resamples: int = 500,
+    confidence: float = 0.95,
+    seed: int,
+) -> Interval:
+    """The interval of the metric of b minus that of a, both on the same resamples; see `bootstrap_intervals`."""
+    of_a, of_b = _values([(metric, prediction_a), (metric, prediction_b)], y, groups, resamples, seed)
+    undefined = prediction_a if np.isnan(of_a[0]) else prediction_b
+    _require(metric, of_b - of_a, y, undefined)
+    return _interval(of_b - of_a, confidence)
+
+
+def _values(
+    cases: Sequence[tuple[Metric, NDArray[Any]]],
+    y: NDArray[Any],
+    groups: NDArray[Any] | None,
+    resamples: int,
+    seed: int,
+) -> list[Floats]:
+    """The values of each metric and prediction, shape (1 + resamples,), the first on the hold-out itself."""
+    blocks = [
+        [metric.values(y, prediction, weights) for metric, prediction in cases]
+        for weights in _weightings(len(y), groups, resamples, seed)
+    ]
+    return [np.concatenate(values) for values in zip(*blocks, strict=True)]
+
+
+def _weightings(rows: int, groups: NDArray[Any] | None, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each row counts, in blocks (b, rows): once each in the first, then as drawn."""
+    entity = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    entities = len(np.unique(entity))
+    if len(entity) != rows:
+        raise ValueError(f"groups names the entity of {len(entity)} rows and y has {rows}; give one entity a row.")
+    if entities <= 1:
+        what = "rows" if groups is None else "entities"
+        raise ValueError(f"an interval needs at least 2 {what}, this hold-out has {entities}; use a longer hold_out.")
+    yield np.ones((1, rows))
+    rng = np.random.default_rng(seed)
+    block = max(1, _BLOCK_BYTES // (8 * rows))
+    for start in range(0, resamples, block):
+        weights = np.empty((min(block, resamples - start), rows))
+        for weight in weights:
+            # Counting draws gives the multinomial counts five times faster than Generator.multinomial.
+            counts = np.bincount(rng.integers(entities, size=entities), minlength=entities)
+            weight[:] = counts[entity]
+        yield weights
+
+
+def _interval(values: Floats, confidence: float) -> Interval:
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(values[1:], [tail, 1 - tail])
+    return Interval(float(values[0]), float(low), float(high), confidence)
+
+
+def _undefined(values: Floats) -> str | None:
+    """On what a metric is undefined, too often for an interval: its hold-out, or more than half of the resamples."""
+    undefined = np.count_nonzero(np.isnan(values[1:]))
+    if np.isnan(values[0]):
+        return "this hold-out"
+    return f"{undefined} of {len(values) - 1} resamples of this hold-out" if 2 * undefined > len(values) - 1 else None
+
+
+def _require(metric: Metric, values: Floats, y: NDArray[Any], prediction: NDArray[Any]) -> None:
+    if where := _undefined(values):
+        raise ValueError(f"{metric.name} is undefined on {where}: {_contents(metric, y, prediction)}.")
+
+
+def _contents(metric: Metric, y: NDArray[Any], prediction: NDArray[Any]) -> str:
+    """What the hold-out has that could leave the metric undefined, and what to do about it."""
+    if metric.task != "binary_classification":
+        taken = len(np.unique(y))
+        values = "1 value" if taken == 1 else f"{taken} values"
+        return f"the target takes {values} in its {len(y)} rows; use a longer hold_out"
+    positive = np.count_nonzero(y)
+    has = f"it has {positive} positive {'row' if positive == 1 else 'rows'} of {len(y)}"
+    if metric.threshold is None:
+        return f"{has}; use a longer hold_out"
+    predicted = np.count_nonzero(prediction >= metric.threshold)
+    at = f"predicted positive at threshold {metric.threshold:g}"
+    return f"{has} and {predicted} are {at}; use a longer hold_out or another threshold"

@@ -1,0 +1,114 @@
+"""One fitted scikit-learn pipeline: preprocessing inside it, so that serving cannot differ from training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ml_platform import references
+from ml_platform.ml.contract import PARTITION
+from ml_platform.use_case import Task, UseCase
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_CATEGORIES = 50
+BASELINES: Mapping[Task, Mapping[str, str]] = {
+    "binary_classification": {"linear": "sklearn.linear_model.LogisticRegression", "prior": "sklearn.dummy.DummyClassifier"},
+    "multiclass_classification": {
+        "linear": "sklearn.linear_model.LogisticRegression",
+        "prior": "sklearn.dummy.DummyClassifier",
+    },
+    "regression": {"linear": "sklearn.linear_model.Ridge", "prior": "sklearn.dummy.DummyRegressor"},
+}
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A fitted pipeline and the columns it takes; `run_id` is its run in the tracking server."""
+
+    pipeline: Any
+    task: Task
+    columns: tuple[str, ...]
+    run_id: str
+
+    def predict(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+        """Scores of rows of features: shape (n,) of the positive class or the value, (n, k) of k classes."""
+        inputs = matrix(rows, self.columns)
+        if self.task == "regression":
+            return np.asarray(self.pipeline.predict(inputs), dtype=np.float64)
+        probabilities = np.asarray(self.pipeline.predict_proba(inputs), dtype=np.float64)
+        return probabilities[:, 1] if self.task == "binary_classification" else probabilities
+
+
+def feature_columns(use_case: UseCase, columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns the model sees: those declared, or all but key, event time, label and partition."""
+    contract = use_case.contract
+    others = {*contract.key, contract.event_time, use_case.label.column, PARTITION}
+    return tuple(use_case.features.columns or (name for name in columns if name not in others))
+
+
+def matrix(rows: pl.DataFrame, columns: Sequence[str]) -> "pd.DataFrame":
+    """Rows as the pandas frame a pipeline takes: numbers and booleans as float64, all else as text.
+
+    Raises:
+        TypeError: a column is a time or nested, which no estimator takes.
+    """
+    chosen = rows.select(columns)
+    for name, dtype in chosen.schema.items():
+        if dtype.is_temporal() or dtype.is_nested():
+            raise TypeError(f"Feature '{name}' is {dtype}; turn it into numbers in the transform, or leave it out.")
+    numeric = [name for name, dtype in chosen.schema.items() if dtype.is_numeric() or dtype == pl.Boolean]
+    # float64 for all: an integer column with a missing value would lose MLflow's signature
+    return chosen.with_columns(pl.col(numeric).cast(pl.Float64), pl.exclude(numeric).cast(pl.String)).to_pandas()
+
+
+def labels(rows: pl.DataFrame, use_case: UseCase) -> NDArray[Any]:
+    """The label of each row: 0.0 or 1.0, a class, or a value."""
+    column = rows[use_case.label.column]
+    return column.to_numpy() if use_case.task == "multiclass_classification" else column.cast(pl.Float64).to_numpy()
+
+
+def fit(use_case: UseCase, train: pl.DataFrame, estimator: str, params: Mapping[str, Any]) -> Any:
+    """A pipeline of preprocessing and estimator, fitted on rows of features with labels.
+
+    Raises:
+        ValueError: there is nothing to learn from, or the parameters do not fit the estimator.
+    """
+    y = labels(train, use_case)
+    if use_case.task != "regression" and len(np.unique(y)) < 2:  # noqa: PLR2004 - two classes
+        raise ValueError(f"all {len(y)} training rows have the same label; use a longer train_on.")
+    chosen = references.load(estimator)
+    known = chosen().get_params()
+    seeded = {"random_state": use_case.model.seed, **params} if "random_state" in known else dict(params)
+    if unknown := sorted(set(seeded) - set(known)):
+        raise ValueError(f"{estimator} has no parameter '{unknown[0]}'; {references.did_you_mean(unknown[0], list(known))}")
+    inputs = matrix(train, feature_columns(use_case, train.columns))
+    return pipeline(inputs, chosen(**seeded)).fit(inputs, y)
+
+
+def pipeline(inputs: "pd.DataFrame", estimator: Any) -> Any:
+    """An unfitted pipeline for such inputs.
+
+    Numbers are imputed by the median and scaled where the estimator takes no missing values; text is one-hot encoded,
+    rare and unseen categories together.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from sklearn.utils import get_tags
+
+    numbers = list(inputs.select_dtypes("number").columns)
+    texts = [name for name in inputs.columns if name not in numbers]
+    takes_missing = get_tags(estimator).input_tags.allow_nan
+    scaled = Pipeline([("impute", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
+    encoded = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES, sparse_output=False)
+    preprocessing = ColumnTransformer(
+        [("numbers", "passthrough" if takes_missing else scaled, numbers), ("texts", encoded, texts)],
+        verbose_feature_names_out=False,
+    )
+    return Pipeline([("preprocessing", preprocessing), ("estimator", estimator)])

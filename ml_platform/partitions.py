@@ -1,0 +1,115 @@
+"""A use case's cadences as Dagster partitions: days of data, cutoffs of models, and the mappings between them."""
+
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time, timedelta
+from math import ceil, floor
+from warnings import catch_warnings, simplefilter
+
+import dagster as dg
+
+from ml_platform.ml.splits import Window
+from ml_platform.use_case import Cadence, UseCase
+
+KEY_FORMAT = "%Y-%m-%d"
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+# a month's least and greatest length: windows are widened to cover the one, never narrowed by the other
+SHORTEST = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=28)}
+LONGEST = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=31)}
+CRON = {"day": "0 0 * * *", "week": "0 0 * * {weekday}", "month": "0 0 1 * *"}
+
+
+@contextmanager
+def accepted_previews() -> Iterator[None]:
+    """Use of Dagster parameters that are beta or preview in 1.13 and that we accept; drop when they are stable."""
+    with catch_warnings():
+        simplefilter("ignore", dg.BetaWarning)
+        simplefilter("ignore", dg.PreviewWarning)
+        yield
+
+
+def _definition(every: Cadence, start: date, end: date | None, weekday: int, end_offset: int) -> dg.TimeWindowPartitionsDefinition:
+    return dg.TimeWindowPartitionsDefinition(
+        start=datetime.combine(start, time()),
+        end=datetime.combine(end, time()) if end else None,
+        fmt=KEY_FORMAT,
+        cron_schedule=CRON[every].format(weekday=(weekday + 1) % 7),
+        end_offset=end_offset,
+    )
+
+
+def data_partitions(use_case: UseCase) -> dg.TimeWindowPartitionsDefinition | None:
+    """The partitions of the tables; weeks begin on Monday."""
+    windows = use_case.windows
+    return _definition(windows.every, windows.start, windows.end, weekday=0, end_offset=0) if windows else None
+
+
+def cutoff_partitions(use_case: UseCase) -> dg.TimeWindowPartitionsDefinition | None:
+    """The cutoffs of the models: a key is the moment of the cutoff, the first one has its whole training window."""
+    windows, model, label = use_case.windows, use_case.model, use_case.label
+    if windows is None:
+        return None
+    assert model.train_on is not None
+    assert model.hold_out is not None
+    first = datetime.combine(windows.start, time()) + model.train_on + model.hold_out + 2 * label.known_after
+    first_day = first.date() if first.time() == time() else first.date() + timedelta(days=1)
+    # a cutoff is there as soon as it is reached, not when the period that it opens is over
+    end = windows.end + LONGEST[model.every] if windows.end else None
+    return _definition(model.every, first_day, end, WEEKDAYS.index(model.weekday), end_offset=1)
+
+
+def lookback_mapping(use_case: UseCase) -> dg.PartitionMapping | None:
+    """From a partition of features to the partitions of validated rows that its lookback reaches."""
+    if use_case.windows is None:
+        return None
+    steps = ceil(use_case.features.lookback / SHORTEST[use_case.windows.every])
+    with accepted_previews():
+        return dg.TimeWindowPartitionMapping(start_offset=-steps, allow_nonexistent_upstream_partitions=True)
+
+
+def cutoff_mapping(use_case: UseCase) -> dg.PartitionMapping | None:
+    """From a cutoff to the partitions of features in its training window and hold-out."""
+    if use_case.windows is None:
+        return None
+    model, delay = use_case.model, use_case.label.known_after
+    assert model.train_on is not None
+    assert model.hold_out is not None
+    before = model.train_on + model.hold_out + 2 * delay
+    with accepted_previews():
+        return dg.TimeWindowPartitionMapping(
+            start_offset=-ceil(before / SHORTEST[model.every]),
+            end_offset=-floor((delay + SHORTEST[model.every]) / LONGEST[model.every]),
+            allow_nonexistent_upstream_partitions=True,
+        )
+
+
+def day_of(partition: str) -> date:
+    """The first day of a partition by its key."""
+    return datetime.strptime(partition, KEY_FORMAT).date()  # noqa: DTZ007 - event times are naive
+
+
+def windows_of(definition: dg.TimeWindowPartitionsDefinition, partitions: Iterable[str]) -> dict[str, Window]:
+    """Each partition's half-open window of event time, naive as the data is."""
+    windows = {key: definition.time_window_for_partition_key(key) for key in partitions}
+    return {
+        key: Window(window.start.replace(tzinfo=None), window.end.replace(tzinfo=None)) for key, window in windows.items()
+    }
+
+
+def missing_upstream(
+    definition: dg.PartitionsDefinition | None,
+    partitions: Iterable[str | None],
+    upstream: dg.PartitionsDefinition | None,
+    mapping: dg.PartitionMapping | None,
+    present: Container[str | None],
+) -> dict[str | None, list[str]]:
+    """For each partition the upstream partitions that the mapping leads to and that are not present."""
+    if definition is None or upstream is None or mapping is None:
+        return {}
+    gaps = {key for key in upstream.get_partition_keys() if key not in present}
+    missing = {}
+    for partition in partitions if gaps else ():
+        subset = definition.empty_subset().with_partition_keys([str(partition)])
+        mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, definition, upstream)
+        missing[partition] = sorted(gaps.intersection(mapped.partitions_subset.get_partition_keys()))
+    return missing

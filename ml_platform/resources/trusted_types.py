@@ -1,0 +1,20 @@
+"""The types that a stored model may be made of, reviewed by us: the list inside an artifact is never believed.
+
+skops trusts most of scikit-learn by itself. These are the further types that scikit-learn's own classifiers and regressors
+are made of when fitted; each holds numbers and plain Python values, and none runs code of the artifact when it is built.
+"""
+
+TRUSTED_TYPES = (
+    "sklearn._loss.loss.HalfTweedieLossIdentity",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+    "sklearn.gaussian_process.kernels.ConstantKernel",
+    "sklearn.gaussian_process.kernels.Product",
+    "sklearn.gaussian_process.kernels.RBF",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",
+)

@@ -1,0 +1,186 @@
+"""The stage `promotion`: the gates, and the alias `champion` for the model that passes them all."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ml_platform.io_managers.models import Models
+from ml_platform.ml.contract import PARTITION
+from ml_platform.ml.evaluation import Report
+from ml_platform.ml.gates import judge
+from ml_platform.ml.training import TrainedModel, feature_columns, fit
+from ml_platform.partitions import day_of
+from ml_platform.resources.tracking import CUTOFF_TAG, USE_CASE_TAG, StoredModel, Tracking, Version
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.training_rows import CutoffRows, features_input, rows_of
+from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
+from ml_platform.use_case import UseCase
+
+COLUMNS = {
+    "decided_at": pl.Datetime("us"),
+    "version": pl.Int64(),
+    "decision": pl.String(),
+    "champion": pl.Int64(),
+    "reason": pl.String(),
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a model: whether it is champion now, which version that is, and why."""
+
+    version: Version
+    champion: Version | None
+    promoted: bool
+    reason: str
+
+
+def build(use_case: UseCase) -> dg.AssetsDefinition:
+    """The asset `promotion` of a use case: a table with one row for each cutoff, what was decided and why."""
+    spec = asset_spec(
+        use_case,
+        "promotion",
+        f"Registers the model as a version of `{use_case.registry.name}` and makes it champion if it passes all gates.",
+        kinds={"mlflow", "deltalake"},
+    )
+    # a red gate is a verdict on the model, not on the decision: it is recorded, and the champion stays
+    checks = {gate.name: _describe(gate.model_dump(exclude_none=True)) for gate in use_case.gates}
+
+    @dg.multi_asset(
+        name=f"{use_case.name}__promotion",
+        outs={"promotion": dg.AssetOut.from_spec(spec, io_manager_key="tables")},
+        ins={
+            "features": features_input(use_case),
+            "model": dg.AssetIn(asset_key(use_case, "model")),
+            "evaluation": dg.AssetIn(asset_key(use_case, "evaluation")),
+        },
+        check_specs=check_specs(
+            use_case, "promotion", evaluated="The model was evaluated on the rows that its hold-out has now.", **checks
+        ),
+        partitions_def=spec.partitions_def,
+        backfill_policy=dg.BackfillPolicy.single_run() if use_case.windows else None,
+    )
+    def promotion(
+        context: dg.AssetExecutionContext,
+        features: pl.LazyFrame,
+        model: Models,
+        evaluation: dict[str | None, Report],
+        tracking: Tracking,
+    ) -> Iterator[dg.Output[Any]]:
+        verdicts: list[Verdict] = []
+        decisions: dict[str | None, Decision] = {}
+        for cutoff in sorted(partition_keys(context), key=str):
+            rows, report = rows_of(use_case, features, cutoff), evaluation.get(cutoff)
+            if report is None or model.stored(cutoff).run_id != report.run_id:
+                verdicts.append(Verdict("evaluated", cutoff, "this model has no evaluation; materialize evaluation first."))
+                continue
+            champion = tracking.champion(use_case.registry.name)
+            try:
+                scores = champion_scores(use_case, tracking, champion, report, rows.hold_out)
+            except ValueError as error:
+                verdicts.append(Verdict("evaluated", cutoff, str(error)))
+                continue
+            gates = {gate.name: judge(use_case, gate, report, scores) for gate in use_case.gates}
+            decisions[cutoff] = decide(context, tracking, use_case, cutoff, rows, model.stored(cutoff), champion, gates)
+            verdicts.append(Verdict("evaluated", cutoff))
+            verdicts += [Verdict(name, cutoff, reason, blocks=False) for name, reason in gates.items()]
+        yield from conclude(
+            context, spec.key, decisions_table(decisions), verdicts, {cutoff: _shown(one) for cutoff, one in decisions.items()}
+        )
+
+    return promotion
+
+
+def champion_scores(
+    use_case: UseCase, tracking: Tracking, champion: Version | None, report: Report, hold_out: pl.DataFrame
+) -> NDArray[np.float64] | None:
+    """The champion's scores on the report's rows, in their order; None where there is no other champion.
+
+    Raises:
+        ValueError: the hold-out is not the one of the report, or lacks a column that the champion needs.
+    """
+    if champion is None or champion.run_id == report.run_id:
+        return None
+    key = use_case.contract.key
+    loaded = tracking.load_model(champion.address)
+    if lost := [name for name in loaded.columns if name not in hold_out.columns]:
+        raise ValueError(f"the champion, version {champion.number}, needs the feature '{lost[0]}', which is gone; restore it.")
+    scored = hold_out.select(key).with_columns(pl.Series("champion", loaded.predict(hold_out).tolist()))
+    joined = report.scores.join(scored, on=key, how="left", maintain_order="left")
+    if joined["champion"].null_count() or joined.height != hold_out.height:
+        raise ValueError("the hold-out has changed since the evaluation; materialize evaluation again.")
+    return np.asarray(joined["champion"].to_list(), dtype=np.float64)
+
+
+def decide(
+    context: dg.AssetExecutionContext,
+    tracking: Tracking,
+    use_case: UseCase,
+    cutoff: str | None,
+    rows: CutoffRows,
+    stored: StoredModel,
+    champion: Version | None,
+    gates: Mapping[str, str | None],
+) -> Decision:
+    """Register the model, and make it champion if no gate and no newer champion speaks against it."""
+    name, tags = use_case.registry.name, {USE_CASE_TAG: use_case.name, CUTOFF_TAG: cutoff or ""}
+    failed = [f"{gate}: {reason}" for gate, reason in gates.items() if reason is not None]
+    if failed:
+        return Decision(tracking.register(name, stored, tags), champion, promoted=False, reason=" ".join(failed))
+    if champion is not None and champion.cutoff > (cutoff or ""):
+        reason = f"the champion, version {champion.number}, is of the newer cutoff {champion.cutoff}."
+        return Decision(tracking.register(name, stored, tags), champion, promoted=False, reason=reason)
+    if use_case.model.refit:
+        stored, tags = refitted(context, tracking, use_case, cutoff, rows), {**tags, "refit": "true"}
+    version = tracking.register(name, stored, tags)
+    tracking.crown(version)
+    return Decision(version, version, promoted=True, reason="all gates passed." if gates else "there are no gates.")
+
+
+def refitted(
+    context: dg.AssetExecutionContext, tracking: Tracking, use_case: UseCase, cutoff: str | None, rows: CutoffRows
+) -> StoredModel:
+    """The model trained once more, on all rows whose label was known by the cutoff."""
+    columns = feature_columns(use_case, rows.known.columns)
+    with tracking.run(context, use_case.name, cutoff or "") as run:
+        run.log_params({"estimator": use_case.model.estimator, "rows": rows.known.height, "refit": True})
+        pipeline = fit(use_case, rows.known, use_case.model.estimator, use_case.model.params)
+        return tracking.store_model(TrainedModel(pipeline, use_case.task, columns, run.mlflow_run_id), rows.known.head())
+
+
+def decisions_table(decisions: Mapping[str | None, Decision]) -> pl.DataFrame:
+    """Decisions as rows, with the cutoff as partition where there are partitions."""
+    rows = [
+        {
+            "decided_at": datetime.now(UTC).replace(tzinfo=None),
+            "version": one.version.number,
+            "decision": "promoted" if one.promoted else "kept",
+            "champion": one.champion.number if one.champion else None,
+            "reason": one.reason,
+        }
+        for one in decisions.values()
+    ]
+    table = pl.DataFrame(rows, schema=COLUMNS)
+    if None in decisions:
+        return table
+    return table.with_columns(pl.Series(PARTITION, [day_of(str(cutoff)) for cutoff in decisions], pl.Date))
+
+
+def _describe(gate: Mapping[str, Any]) -> str:
+    metric, (condition, bound) = gate["metric"], next((key, value) for key, value in gate.items() if key != "metric")
+    return f"{metric} {condition.replace('_', ' ')} {bound}, judged on the 95 % interval."
+
+
+def _shown(decision: Decision) -> dict[str, Any]:
+    return {
+        "version": decision.version.number,
+        "promoted": decision.promoted,
+        "champion": decision.champion.number if decision.champion else "none",
+        "reason": decision.reason,
+    }

@@ -1,0 +1,62 @@
+"""The rows of features that belong to the model of a cutoff: its training rows, its hold-out, and all known by then."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, time
+
+import dagster as dg
+import polars as pl
+
+from ml_platform.ml.contract import PARTITION
+from ml_platform.ml.splits import held_out_by_key, windows_before
+from ml_platform.partitions import cutoff_mapping, day_of, missing_upstream
+from ml_platform.stages.attributes import asset_key, asset_partitions
+from ml_platform.use_case import UseCase
+
+
+@dataclass(frozen=True)
+class CutoffRows:
+    """The rows with labels that the model of a cutoff is trained on, judged on, and could know; with their windows."""
+
+    train: pl.DataFrame
+    hold_out: pl.DataFrame
+    known: pl.DataFrame
+    trained_on: str
+    held_out: str
+
+
+def features_input(use_case: UseCase) -> dg.AssetIn:
+    """The features that a model's stages read: of the training window and the hold-out of each cutoff."""
+    return dg.AssetIn(asset_key(use_case, "features"), partition_mapping=cutoff_mapping(use_case))
+
+
+def rows_of(use_case: UseCase, features: pl.LazyFrame, cutoff: str | None) -> CutoffRows:
+    """The rows of one cutoff; without partitions the hold-out is chosen by a hash of the key."""
+    labelled = features.filter(pl.col(use_case.label.column).is_not_null())
+    if cutoff is None:
+        rows = labelled.collect()
+        held_out = held_out_by_key(rows, use_case.contract.key, use_case.model.hold_out_share)
+        share = use_case.model.hold_out_share
+        return CutoffRows(rows.filter(~held_out), rows.filter(held_out), rows, f"{1 - share:.0%} by key", f"{share:.0%} by key")
+    assert use_case.contract.event_time is not None
+    windows = windows_before(datetime.combine(day_of(cutoff), time()), use_case.model, use_case.label)
+    rows = labelled.filter(windows.known.select(use_case.contract.event_time)).collect()
+    return CutoffRows(
+        rows.filter(windows.train.select(use_case.contract.event_time)),
+        rows.filter(windows.hold_out.select(use_case.contract.event_time)),
+        rows,
+        str(windows.train),
+        str(windows.hold_out),
+    )
+
+
+def missing_features(
+    use_case: UseCase, features: pl.LazyFrame, cutoffs: list[str | None]
+) -> Mapping[str | None, list[str]]:
+    """For each cutoff the partitions of features that it needs and that hold no rows."""
+    if use_case.windows is None:
+        return {}
+    present = features.select(pl.col(PARTITION).unique().cast(pl.String)).collect().to_series().to_list()
+    return missing_upstream(
+        asset_partitions(use_case, "model"), cutoffs, asset_partitions(use_case, "features"), cutoff_mapping(use_case), present
+    )

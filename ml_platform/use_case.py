@@ -1,0 +1,345 @@
+"""The vocabulary of a use case: the blocks of its YAML file and the words for stages, tasks and metrics."""
+
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal, NoReturn, Self, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
+
+from ml_platform.references import did_you_mean
+
+Stage = Literal[
+    "raw_data", "validated_data", "quarantine", "features", "model", "evaluation", "promotion", "predictions"
+]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+Task = Literal["binary_classification", "multiclass_classification", "regression"]
+Cadence = Literal["day", "week", "month"]
+ColumnType = Literal["int64", "float64", "string", "boolean", "datetime", "date"]
+Scalar = int | float | str | bool
+
+METRICS: dict[Task, tuple[str, ...]] = {
+    "binary_classification": (
+        "roc_auc",
+        "average_precision",
+        "log_loss",
+        "brier_score",
+        "precision",
+        "recall",
+        "f1",
+        "accuracy",
+        "balanced_accuracy",
+    ),
+    "multiclass_classification": ("accuracy", "balanced_accuracy", "f1_macro", "log_loss"),
+    "regression": ("mean_absolute_error", "root_mean_squared_error", "r2"),
+}
+
+UNITS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
+
+
+def _parse_duration(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    number, _, unit = value.strip().partition(" ")
+    seconds = UNITS.get(unit.strip().removesuffix("s"))
+    if seconds is None or not number.isdigit():
+        raise ValueError(f"'{value}' is no duration; write a whole number and a unit, such as '7 days' or '12 hours'.")
+    return timedelta(seconds=int(number) * seconds)
+
+
+def _parse_share(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError as error:
+        raise ValueError(f"'{value}' is no share; write a percentage such as '2%'.") from error
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(_parse_duration), WithJsonSchema({"type": "string", "examples": ["7 days"]})
+]
+Share = Annotated[
+    float,
+    Field(ge=0, le=1),
+    BeforeValidator(_parse_share),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["2%"]}),
+]
+Reference = Annotated[
+    str, Field(examples=[".features:build"], pattern=r"^\.?[A-Za-z_][\w.]*[:.][A-Za-z_]\w*$|^\{\{.*\}\}$")
+]
+
+
+def refuse(title: str, at: Sequence[str | int], message: str, value: object) -> NoReturn:
+    """Raise a ValidationError for the field at `at`, so that whoever loads the YAML can name its line."""
+    raise ValidationError.from_exception_data(title, [_error(at, message, value)])
+
+
+def _error(at: Sequence[str | int], message: str, value: object) -> InitErrorDetails:
+    return InitErrorDetails(type="value_error", loc=tuple(at), input=value, ctx={"error": ValueError(message)})
+
+
+class Block(BaseModel):
+    """A block of the YAML file: immutable, unknown keys are refused with what was probably meant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_what_was_meant(cls, data: Any, handler: Callable[[Any], Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise ValidationError.from_exception_data(error.title, [cls._explained(one) for one in error.errors()]) from None
+
+    @classmethod
+    def _explained(cls, error: Any) -> InitErrorDetails:
+        at, value = error["loc"], error["input"]
+        if error["type"] == "extra_forbidden":
+            keys = [field.alias or name for name, field in cls.model_fields.items()]
+            return _error(at, f"unknown key '{at[-1]}'; {did_you_mean(str(at[-1]), keys)}", value)
+        if error["type"] == "literal_error":
+            choices = [choice.strip("' ") for choice in error["ctx"]["expected"].replace(" or ", ",").split(",")]
+            return _error(at, f"'{value}' is not allowed here; {did_you_mean(str(value), choices)}", value)
+        if error["type"] == "missing":
+            return _error(at, f"the key '{at[-1]}' is missing.", value)
+        if error["type"] == "value_error":
+            return InitErrorDetails(type="value_error", loc=at, input=value, ctx=error["ctx"])
+        return _error(at, f"{error['msg']} (here: {value!r}).", value)
+
+
+class PythonSource(Block):
+    """A Python function that returns the rows of a window of time."""
+
+    type: Literal["python"] = Field(description="The rows come from a Python function.")
+    function: Reference = Field(
+        description="The function, called as `function(start, end, **arguments)` for the half-open window [start, end) of "
+        "whole partitions (as `function(**arguments)` without partitions); it returns a polars or pandas DataFrame."
+    )
+    arguments: dict[str, Scalar | list[Scalar]] = Field(
+        default_factory=dict, description="Further keyword arguments of the function."
+    )
+
+
+class FilesSource(Block):
+    """Files on a disk or in an object store."""
+
+    type: Literal["files"] = Field(description="The rows come from files.")
+    path: str = Field(
+        description="Path or glob of the files, relative to the project's folder. With `{partition}` in it, each partition "
+        "reads the files that carry its key (`2018-04-01`); without, rows are told apart by the contract's `event_time`.",
+        examples=["data/{partition}.parquet"],
+    )
+    format: Literal["parquet", "csv", "jsonl"] = Field(description="The files' format.")
+
+
+Source = Annotated[PythonSource | FilesSource, Field(discriminator="type")]
+
+
+class Partitions(Block):
+    """How the data is cut into partitions by event time."""
+
+    every: Cadence = Field(description="The length of one partition.")
+    start: date = Field(description="The first partition's first day.")
+    end: date | None = Field(
+        default=None, description="The day after the last partition; without it partitions go on up to the present."
+    )
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.end and self.end <= self.start:
+            refuse("Partitions", ["end"], f"the end {self.end} is not after the start {self.start}.", self.end)
+        return self
+
+
+class Column(Block):
+    """What one column of the data must be."""
+
+    type: ColumnType = Field(description="The type; values of other types are coerced, what cannot be goes to quarantine.")
+    nullable: bool = Field(default=True, description="Whether values may be missing.")
+    min: float | date | None = Field(default=None, description="The least value allowed.")
+    max: float | date | None = Field(default=None, description="The greatest value allowed.")
+    one_of: list[Scalar] | None = Field(default=None, description="The only values allowed.")
+    matches: str | None = Field(default=None, description="A regular expression that the whole text must match.")
+
+    @model_validator(mode="after")
+    def _check_rules_fit_type(self) -> Self:
+        numeric, temporal = self.type in {"int64", "float64"}, self.type in {"datetime", "date"}
+        for rule in ("min", "max"):
+            bound = getattr(self, rule)
+            if bound is not None and not (temporal if isinstance(bound, date) else numeric):
+                refuse("Column", [rule], f"{rule} {bound!r} does not fit a column of type {self.type}.", bound)
+        if self.matches is not None and self.type != "string":
+            refuse("Column", ["matches"], f"only a string can match a pattern, this column is {self.type}.", self.matches)
+        return self
+
+
+class Contract(Block):
+    """What the data must be; rows that are not go to quarantine, each with the rules it breaks."""
+
+    key: list[str] = Field(min_length=1, description="The columns that name a row; a repeated key goes to quarantine.")
+    event_time: str | None = Field(
+        default=None, description="The datetime column that says when a row happened; needed with `partitions`."
+    )
+    columns: dict[str, Column] = Field(min_length=1, description="The columns by name. Others are not read.")
+    quarantine_at_most: Share = Field(
+        default=0.02, description="The greatest share of a partition's rows in quarantine; above it nothing is published."
+    )
+
+    @model_validator(mode="after")
+    def _check_columns_exist(self) -> Self:
+        for index, name in enumerate(self.key):
+            self.require(name, "Contract", ["key", index])
+        if self.event_time is not None:
+            self.require(self.event_time, "Contract", ["event_time"])
+            if self.columns[self.event_time].type != "datetime":
+                message = f"the event time must be a datetime, '{self.event_time}' is {self.columns[self.event_time].type}."
+                refuse("Contract", ["event_time"], message, self.event_time)
+        return self
+
+    def require(self, column: str, title: str, at: Sequence[str | int]) -> None:
+        """Refuse the field at `at` if the contract has no such column."""
+        if column not in self.columns:
+            refuse(title, at, f"the contract has no column '{column}'; {did_you_mean(column, list(self.columns))}", column)
+
+
+class Features(Block):
+    """How features are computed from validated data."""
+
+    transform: Reference | None = Field(
+        default=None,
+        description="A pure function of the validated rows, called as `transform(rows)` on a whole range of partitions and "
+        "the lookback before it. It returns the key, the event time, the label and the features, one row for each row "
+        "given; annotate `pandas.DataFrame`, `polars.DataFrame`, `polars.LazyFrame` or `pyarrow.Table`. Without it the "
+        "validated columns are the features.",
+    )
+    lookback: Duration = Field(default=timedelta(0), description="How far before a row's time its features look.")
+    columns: list[str] | None = Field(
+        default=None, description="The features the model sees; without it all columns but key, event time and label."
+    )
+
+
+class Label(Block):
+    """What is to be predicted."""
+
+    column: str = Field(description="The column of the label. Rows without a label are predicted but not trained on.")
+    known_after: Duration = Field(
+        default=timedelta(0), description="How long after a row's event time its label is known."
+    )
+
+
+class Model(Block):
+    """How a model is trained: one for each cutoff, on rows whose label was known by then."""
+
+    estimator: Reference = Field(description="A scikit-learn compatible estimator by its import path.")
+    params: dict[str, Any] = Field(default_factory=dict, description="The estimator's parameters.")
+    every: Cadence = Field(default="week", description="How often a model is trained: the distance of two cutoffs.")
+    weekday: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = Field(
+        default="monday", description="The day of weekly cutoffs."
+    )
+    train_on: Duration | None = Field(
+        default=None, description="The length of the training window; it ends one label delay before the hold-out begins."
+    )
+    hold_out: Duration | None = Field(
+        default=None, description="The length of the hold-out window; it ends one label delay before the cutoff."
+    )
+    hold_out_share: Share = Field(
+        default=0.25, description="Without partitions: the share of rows held out, chosen by a hash of the key."
+    )
+    threshold: float = Field(default=0.5, ge=0, le=1, description="The score from which a row counts as positive.")
+    seed: int = Field(default=0, ge=0, description="The seed of everything random: training, intervals, pictures.")
+    refit: bool = Field(
+        default=False, description="Train once more, on all rows whose label was known, after the gates have passed."
+    )
+
+
+class Gate(Block):
+    """A condition on the hold-out that a model must meet to become champion."""
+
+    metric: str = Field(description="The metric's name.")
+    at_least: float | None = Field(default=None, description="The least value allowed.")
+    at_most: float | None = Field(default=None, description="The greatest value allowed.")
+    no_worse_than: Literal["champion", "linear", "prior"] | None = Field(
+        default=None, description="The model that must not be better, on the same rows."
+    )
+
+    @model_validator(mode="after")
+    def _check_one_condition(self) -> Self:
+        given = [name for name in ("at_least", "at_most", "no_worse_than") if getattr(self, name) is not None]
+        if len(given) != 1:
+            refuse("Gate", ["metric"], "a gate has exactly one of at_least, at_most and no_worse_than.", self.metric)
+        return self
+
+    @property
+    def name(self) -> str:
+        """The gate's asset check, such as `roc_auc_at_least`."""
+        condition = next(name for name in ("at_least", "at_most", "no_worse_than") if getattr(self, name) is not None)
+        return f"{self.metric}_{condition}" + (f"_{self.no_worse_than}" if self.no_worse_than else "")
+
+
+class Registry(Block):
+    """Where versions of the model are kept."""
+
+    name: str = Field(description="The registered model's name in MLflow.", pattern=r"^[\w.-]+$")
+
+
+class UseCase(Block):
+    """One machine-learning use case: from a source of raw data to a champion model and its predictions."""
+
+    name: str = Field(description="The use case's name: the first part of its asset keys.", pattern=r"^[a-z][a-z0-9_]*$")
+    description: str = Field(default="", description="What it is for, in a sentence.")
+    task: Task = Field(description="What kind of prediction it makes.")
+    owners: list[str] = Field(
+        default_factory=list, description="Who answers for it: e-mail addresses or `team:name`.", examples=["team:risk"]
+    )
+    source: Source = Field(description="Where raw data comes from.")
+    partitions: Partitions | Literal["none"] = Field(description="How the data is cut by event time, or `none`.")
+    contract: Contract = Field(description="What the data must be.")
+    features: Features = Field(default_factory=Features, description="How features are computed.")
+    label: Label = Field(description="What is to be predicted.")
+    model: Model = Field(description="How a model is trained.")
+    gates: list[Gate] = Field(default_factory=list, description="What a model must meet to become champion.")
+    registry: Registry = Field(description="Where versions of the model are kept.")
+
+    @property
+    def windows(self) -> Partitions | None:
+        """The partitions, or None for data that is not cut by time."""
+        return None if self.partitions == "none" else self.partitions
+
+    @field_validator("gates")
+    @classmethod
+    def _check_gates_differ(cls, gates: list[Gate]) -> list[Gate]:
+        names = [gate.name for gate in gates]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                refuse("UseCase", [index], f"this gate stands twice; keep one '{name}'.", name)
+        return gates
+
+    @model_validator(mode="after")
+    def _check_blocks_fit_together(self) -> Self:
+        self.contract.require(self.label.column, "UseCase", ["label", "column"])
+        for index, gate in enumerate(self.gates):
+            if gate.metric not in METRICS[self.task]:
+                message = f"{self.task} has no metric '{gate.metric}'; {did_you_mean(gate.metric, list(METRICS[self.task]))}"
+                refuse("UseCase", ["gates", index, "metric"], message, gate.metric)
+        if self.windows is not None:
+            if self.contract.event_time is None:
+                message = "partitions need the contract's event_time; name its datetime column, or set partitions: none."
+                refuse("UseCase", ["contract"], message, None)
+            for field in ("train_on", "hold_out"):
+                if not getattr(self.model, field):
+                    refuse("UseCase", ["model"], f"with partitions the model needs '{field}', such as '7 days'.", None)
+        elif self.features.lookback:
+            message = "a lookback needs partitions; remove it, or set partitions."
+            refuse("UseCase", ["features", "lookback"], message, str(self.features.lookback))
+        return self
