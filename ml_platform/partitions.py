@@ -28,7 +28,9 @@ def accepted_previews() -> Iterator[None]:
         yield
 
 
-def _definition(every: Cadence, start: date, end: date | None, weekday: int, end_offset: int) -> dg.TimeWindowPartitionsDefinition:
+def _definition(
+    every: Cadence, start: date, end: date | None, weekday: int, end_offset: int
+) -> dg.TimeWindowPartitionsDefinition:
     return dg.TimeWindowPartitionsDefinition(
         start=datetime.combine(start, time()),
         end=datetime.combine(end, time()) if end else None,
@@ -85,14 +87,15 @@ def cutoff_mapping(use_case: UseCase) -> dg.PartitionMapping | None:
 
 def day_of(partition: str) -> date:
     """The first day of a partition by its key."""
-    return datetime.strptime(partition, KEY_FORMAT).date()  # noqa: DTZ007 - event times are naive
+    return datetime.strptime(partition, KEY_FORMAT).date()
 
 
 def windows_of(definition: dg.TimeWindowPartitionsDefinition, partitions: Iterable[str]) -> dict[str, Window]:
     """Each partition's half-open window of event time, naive as the data is."""
     windows = {key: definition.time_window_for_partition_key(key) for key in partitions}
     return {
-        key: Window(window.start.replace(tzinfo=None), window.end.replace(tzinfo=None)) for key, window in windows.items()
+        key: Window(window.start.replace(tzinfo=None), window.end.replace(tzinfo=None))
+        for key, window in windows.items()
     }
 
 

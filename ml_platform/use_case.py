@@ -1,21 +1,12 @@
 """The vocabulary of a use case: the blocks of its YAML file and the words for stages, tasks and metrics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Annotated, Any, Literal, NoReturn, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails
+from pydantic import Field, field_validator, model_validator
 
+from ml_platform.blocks import Block, Duration, Reference, Share, refuse
 from ml_platform.references import did_you_mean
 
 Stage = Literal[
@@ -44,87 +35,14 @@ METRICS: dict[Task, tuple[str, ...]] = {
     "regression": ("mean_absolute_error", "root_mean_squared_error", "r2"),
 }
 
-UNITS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
-
-
-def _parse_duration(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    number, _, unit = value.strip().partition(" ")
-    seconds = UNITS.get(unit.strip().removesuffix("s"))
-    if seconds is None or not number.isdigit():
-        raise ValueError(f"'{value}' is no duration; write a whole number and a unit, such as '7 days' or '12 hours'.")
-    return timedelta(seconds=int(number) * seconds)
-
-
-def _parse_share(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
-    except ValueError as error:
-        raise ValueError(f"'{value}' is no share; write a percentage such as '2%'.") from error
-
-
-Duration = Annotated[
-    timedelta, BeforeValidator(_parse_duration), WithJsonSchema({"type": "string", "examples": ["7 days"]})
-]
-Share = Annotated[
-    float,
-    Field(ge=0, le=1),
-    BeforeValidator(_parse_share),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["2%"]}),
-]
-Reference = Annotated[
-    str, Field(examples=[".features:build"], pattern=r"^\.?[A-Za-z_][\w.]*[:.][A-Za-z_]\w*$|^\{\{.*\}\}$")
-]
-
-
-def refuse(title: str, at: Sequence[str | int], message: str, value: object) -> NoReturn:
-    """Raise a ValidationError for the field at `at`, so that whoever loads the YAML can name its line."""
-    raise ValidationError.from_exception_data(title, [_error(at, message, value)])
-
-
-def _error(at: Sequence[str | int], message: str, value: object) -> InitErrorDetails:
-    return InitErrorDetails(type="value_error", loc=tuple(at), input=value, ctx={"error": ValueError(message)})
-
-
-class Block(BaseModel):
-    """A block of the YAML file: immutable, unknown keys are refused with what was probably meant."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _say_what_was_meant(cls, data: Any, handler: Callable[[Any], Self]) -> Self:
-        try:
-            return handler(data)
-        except ValidationError as error:
-            raise ValidationError.from_exception_data(error.title, [cls._explained(one) for one in error.errors()]) from None
-
-    @classmethod
-    def _explained(cls, error: Any) -> InitErrorDetails:
-        at, value = error["loc"], error["input"]
-        if error["type"] == "extra_forbidden":
-            keys = [field.alias or name for name, field in cls.model_fields.items()]
-            return _error(at, f"unknown key '{at[-1]}'; {did_you_mean(str(at[-1]), keys)}", value)
-        if error["type"] == "literal_error":
-            choices = [choice.strip("' ") for choice in error["ctx"]["expected"].replace(" or ", ",").split(",")]
-            return _error(at, f"'{value}' is not allowed here; {did_you_mean(str(value), choices)}", value)
-        if error["type"] == "missing":
-            return _error(at, f"the key '{at[-1]}' is missing.", value)
-        if error["type"] == "value_error":
-            return InitErrorDetails(type="value_error", loc=at, input=value, ctx=error["ctx"])
-        return _error(at, f"{error['msg']} (here: {value!r}).", value)
-
 
 class PythonSource(Block):
     """A Python function that returns the rows of a window of time."""
 
     type: Literal["python"] = Field(description="The rows come from a Python function.")
     function: Reference = Field(
-        description="The function, called as `function(start, end, **arguments)` for the half-open window [start, end) of "
-        "whole partitions (as `function(**arguments)` without partitions); it returns a polars or pandas DataFrame."
+        description="The function, called as `function(start, end, **arguments)` for the half-open window [start, end) "
+        "of whole partitions (as `function(**arguments)` without partitions); it returns a dataframe."
     )
     arguments: dict[str, Scalar | list[Scalar]] = Field(
         default_factory=dict, description="Further keyword arguments of the function."
@@ -136,8 +54,8 @@ class FilesSource(Block):
 
     type: Literal["files"] = Field(description="The rows come from files.")
     path: str = Field(
-        description="Path or glob of the files, relative to the project's folder. With `{partition}` in it, each partition "
-        "reads the files that carry its key (`2018-04-01`); without, rows are told apart by the contract's `event_time`.",
+        description="Path or glob of the files, relative to the project's folder. With `{partition}` in it, each "
+        "partition reads the files that carry its key (`2018-04-01`); without, rows are told apart by `event_time`.",
         examples=["data/{partition}.parquet"],
     )
     format: Literal["parquet", "csv", "jsonl"] = Field(description="The files' format.")
@@ -165,7 +83,9 @@ class Partitions(Block):
 class Column(Block):
     """What one column of the data must be."""
 
-    type: ColumnType = Field(description="The type; values of other types are coerced, what cannot be goes to quarantine.")
+    type: ColumnType = Field(
+        description="The type; values of other types are coerced, what cannot be goes to quarantine."
+    )
     nullable: bool = Field(default=True, description="Whether values may be missing.")
     min: float | date | None = Field(default=None, description="The least value allowed.")
     max: float | date | None = Field(default=None, description="The greatest value allowed.")
@@ -180,7 +100,9 @@ class Column(Block):
             if bound is not None and not (temporal if isinstance(bound, date) else numeric):
                 refuse("Column", [rule], f"{rule} {bound!r} does not fit a column of type {self.type}.", bound)
         if self.matches is not None and self.type != "string":
-            refuse("Column", ["matches"], f"only a string can match a pattern, this column is {self.type}.", self.matches)
+            refuse(
+                "Column", ["matches"], f"only a string can match a pattern, this column is {self.type}.", self.matches
+            )
         return self
 
 
@@ -193,7 +115,8 @@ class Contract(Block):
     )
     columns: dict[str, Column] = Field(min_length=1, description="The columns by name. Others are not read.")
     quarantine_at_most: Share = Field(
-        default=0.02, description="The greatest share of a partition's rows in quarantine; above it nothing is published."
+        default=0.02,
+        description="The greatest share of a partition's rows in quarantine; above it nothing is published.",
     )
 
     @model_validator(mode="after")
@@ -203,14 +126,18 @@ class Contract(Block):
         if self.event_time is not None:
             self.require(self.event_time, "Contract", ["event_time"])
             if self.columns[self.event_time].type != "datetime":
-                message = f"the event time must be a datetime, '{self.event_time}' is {self.columns[self.event_time].type}."
+                message = (
+                    f"the event time must be a datetime, '{self.event_time}' is {self.columns[self.event_time].type}."
+                )
                 refuse("Contract", ["event_time"], message, self.event_time)
         return self
 
     def require(self, column: str, title: str, at: Sequence[str | int]) -> None:
         """Refuse the field at `at` if the contract has no such column."""
         if column not in self.columns:
-            refuse(title, at, f"the contract has no column '{column}'; {did_you_mean(column, list(self.columns))}", column)
+            refuse(
+                title, at, f"the contract has no column '{column}'; {did_you_mean(column, list(self.columns))}", column
+            )
 
 
 class Features(Block):
@@ -218,10 +145,10 @@ class Features(Block):
 
     transform: Reference | None = Field(
         default=None,
-        description="A pure function of the validated rows, called as `transform(rows)` on a whole range of partitions and "
-        "the lookback before it. It returns the key, the event time, the label and the features, one row for each row "
-        "given; annotate `pandas.DataFrame`, `polars.DataFrame`, `polars.LazyFrame` or `pyarrow.Table`. Without it the "
-        "validated columns are the features.",
+        description="A pure function of the validated rows, called as `transform(rows)` on a whole range of partitions "
+        "and the lookback before it. It returns the key, the event time, the label and the features, one row for each "
+        "row given; annotate `pandas.DataFrame`, `polars.DataFrame`, `polars.LazyFrame` or `pyarrow.Table`. Without it "
+        "the validated columns are the features.",
     )
     lookback: Duration = Field(default=timedelta(0), description="How far before a row's time its features look.")
     columns: list[str] | None = Field(
@@ -248,7 +175,8 @@ class Model(Block):
         default="monday", description="The day of weekly cutoffs."
     )
     train_on: Duration | None = Field(
-        default=None, description="The length of the training window; it ends one label delay before the hold-out begins."
+        default=None,
+        description="The length of the training window; it ends one label delay before the hold-out begins.",
     )
     hold_out: Duration | None = Field(
         default=None, description="The length of the hold-out window; it ends one label delay before the cutoff."
@@ -296,7 +224,9 @@ class Registry(Block):
 class UseCase(Block):
     """One machine-learning use case: from a source of raw data to a champion model and its predictions."""
 
-    name: str = Field(description="The use case's name: the first part of its asset keys.", pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(
+        description="The use case's name: the first part of its asset keys.", pattern=r"^[a-z][a-z0-9_]*$"
+    )
     description: str = Field(default="", description="What it is for, in a sentence.")
     task: Task = Field(description="What kind of prediction it makes.")
     owners: list[str] = Field(
@@ -330,11 +260,15 @@ class UseCase(Block):
         self.contract.require(self.label.column, "UseCase", ["label", "column"])
         for index, gate in enumerate(self.gates):
             if gate.metric not in METRICS[self.task]:
-                message = f"{self.task} has no metric '{gate.metric}'; {did_you_mean(gate.metric, list(METRICS[self.task]))}"
+                message = (
+                    f"{self.task} has no metric '{gate.metric}'; {did_you_mean(gate.metric, list(METRICS[self.task]))}"
+                )
                 refuse("UseCase", ["gates", index, "metric"], message, gate.metric)
         if self.windows is not None:
             if self.contract.event_time is None:
-                message = "partitions need the contract's event_time; name its datetime column, or set partitions: none."
+                message = (
+                    "partitions need the contract's event_time; name its datetime column, or set partitions: none."
+                )
                 refuse("UseCase", ["contract"], message, None)
             for field in ("train_on", "hold_out"):
                 if not getattr(self.model, field):

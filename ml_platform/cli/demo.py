@@ -10,7 +10,7 @@ from ml_platform.cli.project import open_project
 from ml_platform.cli.run import run_use_case
 from ml_platform.cli.summary import print_json, print_summary
 
-USE_CASE, FIRST, LAST = "card_fraud", "2018-04-01", "2018-05-08"
+USE_CASE, FIRST, LAST = "card_fraud", "2018-04-01", "2018-05-01"
 NEXT = """
 Next:
   make dev                                                        the same in the Dagster UI, with its history

@@ -23,6 +23,9 @@ def dev(port: Annotated[int, typer.Option(help="The port of the UI.")] = 3000) -
                 raise UserError(f"port {port} is in use; give another one with --port.")
     os.chdir(folder)
     settings = environment(folder)
-    typer.echo(f"The models and runs in MLflow: mlflow ui --backend-store-uri sqlite:///{settings['ML_PLATFORM_HOME']}/mlflow.db")
+    typer.echo(
+        f"The models and runs in MLflow: mlflow ui --backend-store-uri sqlite:///{settings['ML_PLATFORM_HOME']}/mlflow.db"
+    )
     dagster = str(Path(sys.executable).parent / "dagster")
-    os.execve(dagster, [dagster, "dev", "-w", "workspace.yaml", "-h", HOST, "-p", str(port)], {**os.environ, **settings})  # noqa: S606
+    arguments = [dagster, "dev", "-w", "workspace.yaml", "-h", HOST, "-p", str(port)]
+    os.execve(dagster, arguments, {**os.environ, **settings})  # noqa: S606 - no shell is the point

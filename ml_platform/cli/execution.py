@@ -1,4 +1,4 @@
-"""Execution of stages in this process: the same job, gates and event log as in the UI, without waiting for the daemon."""
+"""Execution of stages in this process: the job, gates and event log of the UI, without waiting for the daemon."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -20,8 +20,8 @@ def run_stages(
 ) -> bool:
     """Materialize stages over partitions; True if nothing failed or was refused.
 
-    All stages share one run. Where a stage refuses some partitions, Dagster skips the stages after it; these are then run
-    for the partitions that it published, so that one bad day does not cost the others.
+    All stages share one run. Where a stage refuses some partitions, Dagster skips the stages after it; these are then
+    run for the partitions that it published, so that one bad day does not cost the others.
     """
     succeeded, published = _run(project, use_case, stages, partitions, listener)
     if succeeded:

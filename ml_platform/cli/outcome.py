@@ -76,7 +76,7 @@ class Outcome:
     def _materialized(self, event: dg.DagsterEvent) -> None:
         materialization = event.step_materialization_data.materialization
         outcome = self.of(_stage(materialization.asset_key.path[-1]))
-        metadata = {name: value.value for name, value in materialization.metadata.items()}
+        metadata: dict[str, Any] = {name: value.value for name, value in materialization.metadata.items()}
         outcome.partitions += 1
         outcome.rows += next((int(metadata[name]) for name in ROW_COUNTS if name in metadata), 0)
         outcome.broken_rules.update(metadata.get("broken_rules", {}))

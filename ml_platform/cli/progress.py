@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from ml_platform.use_case import Stage
 
@@ -15,7 +15,7 @@ class StageProgress:
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
-        self._tasks: dict[str, object] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def expect(self, stages: Sequence[Stage], partitions: int) -> None:
         """Add a bar for each stage, full when that many partitions are published."""

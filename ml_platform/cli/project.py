@@ -51,7 +51,7 @@ class Project:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Where everything of a project is stored, unless the environment says otherwise; a copy of dagster.yaml goes there."""
+    """Where a project stores everything, unless the environment says otherwise; dagster.yaml is copied there."""
     home = Path(os.environ.get("ML_PLATFORM_HOME", folder / ".ml_platform")).absolute()
     dagster_home = Path(os.environ.get("DAGSTER_HOME", home / "dagster"))
     dagster_home.mkdir(parents=True, exist_ok=True)
@@ -91,16 +91,21 @@ def open_project() -> Project:
 
 
 def _settings(folder: Path) -> dict[str, dict[str, str]]:
-    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("tool", {}).get("dg", {})
+    settings: dict[str, dict[str, str]] = (
+        tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("tool", {}).get("dg", {})
+    )
+    return settings
 
 
 def _sentence(error: BaseException) -> str:
-    """What to tell of an error while loading: of a wrong YAML field the place and what is wrong, else its root cause."""
+    """What to tell of an error while loading: the place of a wrong YAML field and what is wrong, or the root cause."""
     root: BaseException = error
     while not isinstance(root, ValidationError) and (root.__cause__ or root.__context__):
         root = root.__cause__ or root.__context__ or root
     if isinstance(root, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in root.errors())
+        return "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in root.errors()
+        )
     return str(root)
 
 

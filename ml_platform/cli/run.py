@@ -13,6 +13,7 @@ from ml_platform.cli.outcome import Outcome
 from ml_platform.cli.progress import shown_progress
 from ml_platform.cli.project import Project, check_stage, open_project
 from ml_platform.cli.summary import print_json, print_summary
+from ml_platform.cli.warm_up import warm_up
 from ml_platform.partitions import KEY_FORMAT, day_of
 from ml_platform.use_case import Stage
 
@@ -23,7 +24,9 @@ PREDICTIONS: tuple[Stage, ...] = ("predictions",)
 
 def run(
     name: Annotated[str, typer.Argument(help="The use case.")],
-    first: Annotated[str | None, typer.Option("--from", help="The first partition; by default the first there is.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="The first partition; by default the first there is.")
+    ] = None,
     last: Annotated[str | None, typer.Option("--to", help="The last partition; by default the last there is.")] = None,
     stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
     backtest: Annotated[bool, typer.Option(help="Train at every cutoff between, not only at the last.")] = False,
@@ -57,6 +60,8 @@ def run_use_case(
     days = _between(project.partitions(dg.AssetKey([name, "raw_data"])), first, last)
     cutoffs = _cutoffs(project.partitions(dg.AssetKey([name, "model"])), days, backtest=backtest)
     outcome, succeeded = Outcome(), True
+    if stage not in DATA:
+        warm_up()
     groups: list[tuple[Sequence[Stage], list[str] | None]] = [(DATA, days), (MODEL, cutoffs), (PREDICTIONS, days)]
     with shown_progress(quiet=quiet) as progress:
         for stages, partitions in groups:
@@ -78,7 +83,9 @@ def run_use_case(
     return succeeded, outcome
 
 
-def _between(definition: dg.TimeWindowPartitionsDefinition | None, first: str | None, last: str | None) -> list[str] | None:
+def _between(
+    definition: dg.TimeWindowPartitionsDefinition | None, first: str | None, last: str | None
+) -> list[str] | None:
     if definition is None:
         if first or last:
             raise UserError("this use case has no partitions; leave out --from and --to.")

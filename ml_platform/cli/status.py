@@ -23,7 +23,11 @@ def status(
         project = open_project()
         if name:
             project.check_use_case(name)
-        rows = [_stage(project, use_case, stage) for use_case in ([name] if name else project.use_cases()) for stage in STAGES]
+        rows = [
+            _stage(project, use_case, stage)
+            for use_case in ([name] if name else project.use_cases())
+            for stage in STAGES
+        ]
     if as_json:
         typer.echo(json.dumps(rows))
         return

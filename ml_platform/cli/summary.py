@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml_platform.cli.outcome import Check, Outcome
-from ml_platform.use_case import STAGES, Stage
+from ml_platform.use_case import STAGES
 
 SHOWN_FAILURES = 5
 
@@ -35,7 +35,11 @@ def print_summary(name: str, outcome: Outcome) -> None:
     for gate in gates:
         console.print(_verdict(gate))
     if "promotion" in outcome.stages and (decision := outcome.of("promotion").latest):
-        said = "is champion now" if decision["promoted"] else f"is not promoted, champion stays version {decision['champion']}"
+        said = (
+            "is champion now"
+            if decision["promoted"]
+            else f"is not promoted, champion stays version {decision['champion']}"
+        )
         console.print(f"[bold]champion[/]  version {decision['version']} {said}: {escape(decision['reason'])}")
     if "quarantine" in outcome.stages:
         rules = ", ".join(f"{rule} ({count})" for rule, count in outcome.of("quarantine").broken_rules.most_common())
@@ -64,7 +68,13 @@ def _stages(name: str, outcome: Outcome) -> Table:
 
 def _metrics(latest: dict[str, Any]) -> Table:
     baselines = latest["baselines"]
-    table = Table("metric", "model", "95 % interval", *baselines, title=f"hold-out {latest['hold_out']}, {latest['hold_out_rows']:,} rows")
+    table = Table(
+        "metric",
+        "model",
+        "95 % interval",
+        *baselines,
+        title=f"hold-out {latest['hold_out']}, {latest['hold_out_rows']:,} rows",
+    )
     for metric, (low, high) in latest["intervals"].items():
         others = (f"{baselines[name][metric]:.4f}" if metric in baselines[name] else "-" for name in baselines)
         table.add_row(metric, f"{latest[metric]:.4f}", f"{low:.4f} - {high:.4f}", *others)

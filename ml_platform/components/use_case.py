@@ -13,7 +13,7 @@ REFERENCES = (("source", "function"), ("features", "transform"), ("model", "esti
 
 
 class UseCase(use_case.UseCase, dg.Component):
-    """One machine-learning use case: raw data -> validated data -> features -> model -> evaluation -> promotion -> predictions.
+    """One machine-learning use case, from a source of raw data to a champion model and its predictions.
 
     Every stage is an asset with checks; data is partitioned by event time, models by training cutoff.
     """

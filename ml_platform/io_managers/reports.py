@@ -39,7 +39,7 @@ class ReportIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> dict[str | None, Report]:
         """The reports of the cutoffs that the downstream asset needs, those that there are."""
         folder = self._folder(context.asset_key)
-        cutoffs = partitions_of(context) or [None]
+        cutoffs: Sequence[str | None] = partitions_of(context) or [None]
         return {cutoff: load(folder, cutoff) for cutoff in cutoffs if _file(folder, cutoff, "json").exists()}
 
     def _folder(self, key: dg.AssetKey) -> UPath:

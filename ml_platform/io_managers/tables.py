@@ -31,7 +31,9 @@ class TableIOManager(dg.ConfigurableIOManager):
         name = context.asset_key.to_user_string()
         rows = to_polars(audited.value, f"The value of {name}")
         if context.has_asset_partitions and PARTITION not in rows.columns:
-            raise TypeError(f"The rows of {name} have no column '{PARTITION}' that says which partition they belong to.")
+            raise TypeError(
+                f"The rows of {name} have no column '{PARTITION}' that says which partition they belong to."
+            )
         table = self.lake.table(context.asset_key)
         _check_columns(name, rows, _declared(context) or _stored(table))
 
@@ -46,7 +48,9 @@ class TableIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> Any:
         """The rows of the partitions that the downstream asset needs; partitions that hold no rows have none."""
         partitions = partitions_of(context)
-        rows = self.lake.table(context.asset_key).scan(None if partitions is None else [day_of(key) for key in partitions])
+        rows = self.lake.table(context.asset_key).scan(
+            None if partitions is None else [day_of(key) for key in partitions]
+        )
         return from_polars(rows, context.dagster_type.typing_type, f"The input {context.name}")
 
 

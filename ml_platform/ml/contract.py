@@ -41,7 +41,9 @@ def coerce(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     same = {name for name, column in contract.columns.items() if frame.schema[name] == DTYPES[column.type]}
     typed = frame.select(
         *(
-            _without_nan(name, column.type) if name in same else _coerced(name, frame.schema[name], column.type).alias(name)
+            _without_nan(name, column.type)
+            if name in same
+            else _coerced(name, frame.schema[name], column.type).alias(name)
             for name, column in contract.columns.items()
         )
     )
@@ -49,7 +51,9 @@ def coerce(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     lost = {name: mask for name, mask in lost.items() if mask.any()}
     if not lost:
         return typed.with_columns(pl.lit(None, pl.String).alias(RESCUED))
-    originals = frame.select(pl.when(mask).then(pl.col(name).cast(pl.String)).alias(name) for name, mask in lost.items())
+    originals = frame.select(
+        pl.when(mask).then(pl.col(name).cast(pl.String)).alias(name) for name, mask in lost.items()
+    )
     rescued = originals.select(
         pl.when(pl.any_horizontal(pl.all().is_not_null())).then(pl.struct(pl.all()).struct.json_encode()).alias(RESCUED)
     )
@@ -93,7 +97,7 @@ def _coerced(name: str, given: pl.DataType, wanted: ColumnType) -> pl.Expr:
 
 @dataclass(frozen=True)
 class Rule:
-    """One condition on the rows: the column it judges, its name, and an expression that is true where a row breaks it."""
+    """One condition on the rows: the column it judges, its name, and an expression that is true where it is broken."""
 
     column: str
     name: str
@@ -101,7 +105,7 @@ class Rule:
 
 
 def rules(contract: Contract, every: Cadence | None) -> Iterator[Rule]:
-    """The rules that a contract puts on coerced rows; `every` is the partitions' cadence, or None without partitions."""
+    """The rules that a contract puts on coerced rows; `every` is the cadence of the partitions, if there are any."""
     for name, column in contract.columns.items():
         yield Rule(name, "type", pl.col(RESCUED).str.json_path_match(f'$["{name}"]').is_not_null())
         if not column.nullable or name in contract.key or (every and name == contract.event_time):

@@ -22,8 +22,8 @@ TARGET = "label"
 class Report:
     """What was found about a model on its hold-out; a metric without a value on these rows is not there.
 
-    `scores` has one row for each row of the hold-out: its key, the column `label`, and the score of the model and of each
-    baseline under its name. `baselines` are metrics by model and name, `figures` PNG pictures by name.
+    `scores` has one row for each row of the hold-out: its key, the column `label`, and the score of the model and of
+    each baseline under its name. `baselines` are metrics by model and name, `figures` PNG pictures by name.
     """
 
     run_id: str
@@ -72,12 +72,17 @@ def evaluate(
         held_out=described[1],
         metrics=bootstrap_intervals(list(metrics.values()), y, scores[MODEL], seed=use_case.model.seed),
         baselines={
-            name: {metric: value for metric in metrics if np.isfinite(value := float(metrics[metric].values(y, scores[name])[0]))}
+            name: {
+                metric: value
+                for metric in metrics
+                if np.isfinite(value := float(metrics[metric].values(y, scores[name])[0]))
+            }
             for name in BASELINES[use_case.task]
         },
         figures=pictures(use_case, y, scores),
         scores=hold_out.select(use_case.contract.key).with_columns(
-            pl.Series(TARGET, y), *(pl.Series(name, list(values) if values.ndim > 1 else values) for name, values in scores.items())
+            pl.Series(TARGET, y),
+            *(pl.Series(name, list(values) if values.ndim > 1 else values) for name, values in scores.items()),
         ),
     )
 

@@ -197,7 +197,7 @@ def _framed(figure: "Figure", axes: "Axes", low: float, high: float) -> bytes:
 
 
 def _png(figure: "Figure") -> bytes:
-    from PIL import Image  # noqa: PLC0415 - comes with matplotlib, and like it stays out of the definitions' imports
+    from PIL import Image
 
     full, small = BytesIO(), BytesIO()
     figure.savefig(full, format="png")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 import polars as pl
 
@@ -44,8 +45,8 @@ class Windows:
 def windows_before(cutoff: datetime, model: Model, label: Label) -> Windows:
     """The windows of the model of a cutoff.
 
-    Labels are known `label.known_after` after their event, so the hold-out ends that long before the cutoff; and since a
-    model in production is that much older than the rows it is judged on, training ends as long before the hold-out.
+    Labels are known `label.known_after` after their event, so the hold-out ends that long before the cutoff; and since
+    a model in production is that much older than the rows it is judged on, training ends as long before the hold-out.
     """
     assert model.train_on is not None
     assert model.hold_out is not None
@@ -59,8 +60,6 @@ def held_out_by_key(rows: pl.DataFrame, key: list[str], share: float) -> pl.Seri
 
     The key's bytes are hashed by SHA-256, which no library version changes.
     """
-    from hashlib import sha256
-
     text = rows.select(pl.concat_str(pl.col(key).cast(pl.String), separator="\x1f")).to_series()
     limit = int(share * 2**32)
     return pl.Series([int.from_bytes(sha256(value.encode()).digest()[:4]) < limit for value in text])

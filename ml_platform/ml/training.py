@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 MOST_CATEGORIES = 50
 BASELINES: Mapping[Task, Mapping[str, str]] = {
-    "binary_classification": {"linear": "sklearn.linear_model.LogisticRegression", "prior": "sklearn.dummy.DummyClassifier"},
+    "binary_classification": {
+        "linear": "sklearn.linear_model.LogisticRegression",
+        "prior": "sklearn.dummy.DummyClassifier",
+    },
     "multiclass_classification": {
         "linear": "sklearn.linear_model.LogisticRegression",
         "prior": "sklearn.dummy.DummyClassifier",
@@ -85,7 +88,9 @@ def fit(use_case: UseCase, train: pl.DataFrame, estimator: str, params: Mapping[
     known = chosen().get_params()
     seeded = {"random_state": use_case.model.seed, **params} if "random_state" in known else dict(params)
     if unknown := sorted(set(seeded) - set(known)):
-        raise ValueError(f"{estimator} has no parameter '{unknown[0]}'; {references.did_you_mean(unknown[0], list(known))}")
+        raise ValueError(
+            f"{estimator} has no parameter '{unknown[0]}'; {references.did_you_mean(unknown[0], list(known))}"
+        )
     inputs = matrix(train, feature_columns(use_case, train.columns))
     return pipeline(inputs, chosen(**seeded)).fit(inputs, y)
 

@@ -6,6 +6,7 @@ from datetime import date
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from ml_platform.ml.contract import PARTITION
 
@@ -66,7 +67,9 @@ class Table:
             return self.version()
         strays = set(rows[PARTITION].unique()) - set(partitions)
         if strays:
-            raise ValueError(f"rows of {min(strays)} among those of {min(partitions)}..{max(partitions)}; nothing was written.")
+            raise ValueError(
+                f"rows of {min(strays)} among those of {min(partitions)}..{max(partitions)}; nothing was written."
+            )
         days = ", ".join(f"'{day}'" for day in sorted(partitions))
         write_deltalake(
             self.address,
@@ -91,7 +94,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where tables and reports live."""
 
     root: str
-    storage_options: dict[str, str] = {}
+    storage_options: dict[str, str] = Field(default_factory=dict)
 
     def address(self, key: dg.AssetKey) -> str:
         """The folder of an asset."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from ml_platform.ml.training import TrainedModel, matrix
+from ml_platform.partitions import accepted_previews
 from ml_platform.resources.trusted_types import TRUSTED_TYPES
 
 if TYPE_CHECKING:
@@ -58,16 +59,19 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         The run and the Dagster run name each other. The resource has MLflow's logging functions.
         """
         mlflow = self._mlflow()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", dg.BetaWarning)  # the only resource of dagster-mlflow is beta
+        tags = {USE_CASE_TAG: use_case, CUTOFF_TAG: cutoff, "dagster_job": context.run.job_name}
+        run = mlflow.MlflowClient().create_run(
+            self._experiment(use_case), run_name=f"{use_case} {cutoff}".strip(), tags=tags
+        )
+        settings = {"experiment_name": use_case, "mlflow_tracking_uri": self.uri, "mlflow_run_id": run.info.run_id}
+        with accepted_previews():
             from dagster_mlflow.resources import MlFlow
 
-        tags = {USE_CASE_TAG: use_case, CUTOFF_TAG: cutoff, "dagster_job": context.run.job_name}
-        run = mlflow.MlflowClient().create_run(self._experiment(use_case), run_name=f"{use_case} {cutoff}".strip(), tags=tags)
-        settings = {"experiment_name": use_case, "mlflow_tracking_uri": self.uri, "mlflow_run_id": run.info.run_id}
-        resource = MlFlow(
-            SimpleNamespace(log=context.log, dagster_run=context.run, run_id=context.run_id, resource_config=settings)
-        )
+            resource = MlFlow(
+                SimpleNamespace(
+                    log=context.log, dagster_run=context.run, run_id=context.run_id, resource_config=settings
+                )
+            )
         status = "FAILED"
         try:
             yield resource
@@ -107,9 +111,19 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
             LookupError: no model was published for this cutoff.
         """
         tags = {USE_CASE_TAG: use_case, CUTOFF_TAG: cutoff}
-        conditions = [*(f"tags.`{tag}` = '{value}'" for tag, value in tags.items()), f"tags.`{MODEL_TAG}` LIKE 'models:%'"]
-        found = self._mlflow().MlflowClient().search_runs(
-            [self._experiment(use_case)], " and ".join(conditions), order_by=["attributes.start_time DESC"], max_results=1
+        conditions = [
+            *(f"tags.`{tag}` = '{value}'" for tag, value in tags.items()),
+            f"tags.`{MODEL_TAG}` LIKE 'models:%'",
+        ]
+        found = (
+            self._mlflow()
+            .MlflowClient()
+            .search_runs(
+                [self._experiment(use_case)],
+                " and ".join(conditions),
+                order_by=["attributes.start_time DESC"],
+                max_results=1,
+            )
         )
         if not found:
             raise LookupError(f"{use_case} has no model of cutoff '{cutoff}'; materialize its model first.")
@@ -179,7 +193,7 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         found = mlflow.get_experiment_by_name(name)
         return str(found.experiment_id if found else mlflow.create_experiment(name, f"{self.artifacts}/{name}"))
 
-    def _mlflow(self) -> ModuleType:
+    def _mlflow(self) -> Any:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         import mlflow
 

@@ -1,7 +1,7 @@
 """The types that a stored model may be made of, reviewed by us: the list inside an artifact is never believed.
 
-skops trusts most of scikit-learn by itself. These are the further types that scikit-learn's own classifiers and regressors
-are made of when fitted; each holds numbers and plain Python values, and none runs code of the artifact when it is built.
+skops trusts most of scikit-learn by itself. These are the further types that scikit-learn's own classifiers and
+regressors are made of when fitted; each holds numbers and plain Python values, and none runs code of the artifact.
 """
 
 TRUSTED_TYPES = (

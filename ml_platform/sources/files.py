@@ -56,12 +56,14 @@ def _cut(whole: Delivery, use_case: UseCase, wanted: dict[str, Window]) -> list[
     assert contract.event_time is not None
     rows = whole.rows
     if rows is None or missing_columns(rows, contract):
-        problem = whole.problem or f"{use_case.name} cannot be cut by time: {missing_columns(rows, contract)} not there."
-        return [Delivery(key, problem=problem) for key in wanted]
+        return [Delivery(key, rows, whole.fingerprint, whole.problem) for key in wanted]
     # rows without a readable event time belong to the first partition of all, so that each is delivered once
     undated = f"{windows.start:{KEY_FORMAT}}"
     key = coerce(rows, contract).select(
-        partition_of(contract.event_time, windows.every).dt.to_string(KEY_FORMAT).fill_null(undated).alias("__partition")
+        partition_of(contract.event_time, windows.every)
+        .dt.to_string(KEY_FORMAT)
+        .fill_null(undated)
+        .alias("__partition")
     )
     parts = rows.hstack(key).partition_by("__partition", as_dict=True, include_key=False)
     return [Delivery(key, parts.get((key,), rows.clear()), whole.fingerprint) for key in wanted]

@@ -1,1 +1,1 @@
-"""The stages of a use case: one module a stage, each one asset (quarantine comes with validated data) and its checks."""
+"""The stages of a use case: one module a stage, each an asset with the checks that guard it."""

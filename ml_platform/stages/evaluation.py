@@ -76,6 +76,8 @@ def table(report: Report) -> str:
     names = list(report.baselines)
     lines = [f"| metric | model | 95 % interval | {' | '.join(names)} |", "|---" * (3 + len(names)) + "|"]
     for metric, interval in report.metrics.items():
-        baselines = " | ".join(f"{value:.4f}" if (value := report.baselines[name].get(metric)) is not None else "-" for name in names)
+        baselines = " | ".join(
+            f"{value:.4f}" if (value := report.baselines[name].get(metric)) is not None else "-" for name in names
+        )
         lines.append(f"| {metric} | {interval.point:.4f} | {interval.low:.4f} - {interval.high:.4f} | {baselines} |")
     return "\n".join(lines)

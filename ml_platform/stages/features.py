@@ -28,9 +28,7 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"{use_case.name}__features",
         outs={"features": dg.AssetOut.from_spec(spec, io_manager_key="tables")},
-        ins={
-            "validated_data": dg.AssetIn(asset_key(use_case, "validated_data"), partition_mapping=lookback)
-        },
+        ins={"validated_data": dg.AssetIn(asset_key(use_case, "validated_data"), partition_mapping=lookback)},
         check_specs=check_specs(
             use_case,
             "features",
@@ -67,13 +65,14 @@ def transformed(use_case: UseCase, validated: pl.DataFrame) -> pl.DataFrame:
     rows = validated.drop(PARTITION, strict=False)
     if declared.transform is not None:
         transform = references.load(declared.transform)
-        rows = to_polars(transform(from_polars(rows.lazy(), wanted_frame(transform), declared.transform)), declared.transform)
+        rows = to_polars(
+            transform(from_polars(rows.lazy(), wanted_frame(transform), declared.transform)), declared.transform
+        )
     needed = [*contract.key, *([contract.event_time] if contract.event_time else []), use_case.label.column]
     for name in [*needed, *(declared.columns or [])]:
         if name not in rows.columns:
-            raise ValueError(
-                f"{declared.transform or 'the validated data'} gives no column '{name}'; {did_you_mean(name, rows.columns)}"
-            )
+            giver = declared.transform or "the validated data"
+            raise ValueError(f"{giver} gives no column '{name}'; {did_you_mean(name, rows.columns)}")
     if declared.columns is not None:
         rows = rows.select(*dict.fromkeys([*needed, *declared.columns]))
     if use_case.windows is None or contract.event_time is None:

@@ -52,7 +52,9 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
                     stored[cutoff] = trained(context, tracking, use_case, cutoff, rows, version)
                 except ValueError as error:
                     reason = str(error)
-            verdicts.append(Verdict("trainable", cutoff, reason, {"rows": rows.train.height, "hold_out": rows.hold_out.height}))
+            verdicts.append(
+                Verdict("trainable", cutoff, reason, {"rows": rows.train.height, "hold_out": rows.hold_out.height})
+            )
             if cutoff in stored:
                 metadata[cutoff] = {
                     "trained_on": rows.trained_on,
@@ -94,7 +96,10 @@ def trained(
 
 def _reason(missing: list[str], rows: CutoffRows) -> str | None:
     if missing:
-        return f"features has no rows for {missing[0]} .. {missing[-1]} ({len(missing)}), which the windows need; materialize it first."
+        days = f"{missing[0]} .. {missing[-1]} ({len(missing)})"
+        return f"features has no rows for {days}, which the windows need; materialize it first."
     if rows.train.is_empty() or rows.hold_out.is_empty():
-        return f"no rows with labels in {rows.trained_on if rows.train.is_empty() else rows.held_out}; use longer windows."
+        return (
+            f"no rows with labels in {rows.trained_on if rows.train.is_empty() else rows.held_out}; use longer windows."
+        )
     return None

@@ -33,7 +33,9 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         outs={"predictions": dg.AssetOut.from_spec(spec, io_manager_key="tables")},
         ins={"features": dg.AssetIn(asset_key(use_case, "features"))},
         deps=[promotion],
-        check_specs=check_specs(use_case, "predictions", predicted="Each row of features has a prediction by the champion."),
+        check_specs=check_specs(
+            use_case, "predictions", predicted="Each row of features has a prediction by the champion."
+        ),
         partitions_def=spec.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run() if use_case.windows else None,
     )
@@ -50,7 +52,9 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
             rows = predict(use_case, tracking.load_model(champion.address), champion, features, version)
         count = "dagster/partition_row_count" if use_case.windows else "dagster/row_count"
         shown = {"model_version": champion.number, "model_cutoff": champion.cutoff} if champion else {}
-        yield from conclude(context, spec.key, rows, verdicts, {key: {count: given.get(key, 0), **shown} for key in keys})
+        yield from conclude(
+            context, spec.key, rows, verdicts, {key: {count: given.get(key, 0), **shown} for key in keys}
+        )
 
     return predictions
 
@@ -60,8 +64,8 @@ def predict(
 ) -> pl.DataFrame:
     """A prediction for each row: its key and time, the score, and what it was made of.
 
-    `prediction` is the score of the positive class or the value; with more than two classes it is the likeliest class and
-    `scores` has the score of each.
+    `prediction` is the score of the positive class or the value; with more than two classes it is the likeliest class
+    and `scores` has the score of each.
     """
     contract = use_case.contract
     identity = [*contract.key, *([contract.event_time] if contract.event_time else [])]

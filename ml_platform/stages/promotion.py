@@ -78,7 +78,9 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         for cutoff in sorted(partition_keys(context), key=str):
             rows, report = rows_of(use_case, features, cutoff), evaluation.get(cutoff)
             if report is None or model.stored(cutoff).run_id != report.run_id:
-                verdicts.append(Verdict("evaluated", cutoff, "this model has no evaluation; materialize evaluation first."))
+                verdicts.append(
+                    Verdict("evaluated", cutoff, "this model has no evaluation; materialize evaluation first.")
+                )
                 continue
             champion = tracking.champion(use_case.registry.name)
             try:
@@ -91,7 +93,11 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
             verdicts.append(Verdict("evaluated", cutoff))
             verdicts += [Verdict(name, cutoff, reason, blocks=False) for name, reason in gates.items()]
         yield from conclude(
-            context, spec.key, decisions_table(decisions), verdicts, {cutoff: _shown(one) for cutoff, one in decisions.items()}
+            context,
+            spec.key,
+            decisions_table(decisions),
+            verdicts,
+            {cutoff: _shown(one) for cutoff, one in decisions.items()},
         )
 
     return promotion
@@ -110,7 +116,9 @@ def champion_scores(
     key = use_case.contract.key
     loaded = tracking.load_model(champion.address)
     if lost := [name for name in loaded.columns if name not in hold_out.columns]:
-        raise ValueError(f"the champion, version {champion.number}, needs the feature '{lost[0]}', which is gone; restore it.")
+        raise ValueError(
+            f"the champion, version {champion.number}, needs the feature '{lost[0]}', which is gone; restore it."
+        )
     scored = hold_out.select(key).with_columns(pl.Series("champion", loaded.predict(hold_out).tolist()))
     joined = report.scores.join(scored, on=key, how="left", maintain_order="left")
     if joined["champion"].null_count() or joined.height != hold_out.height:
@@ -151,7 +159,9 @@ def refitted(
     with tracking.run(context, use_case.name, cutoff or "") as run:
         run.log_params({"estimator": use_case.model.estimator, "rows": rows.known.height, "refit": True})
         pipeline = fit(use_case, rows.known, use_case.model.estimator, use_case.model.params)
-        return tracking.store_model(TrainedModel(pipeline, use_case.task, columns, run.mlflow_run_id), rows.known.head())
+        return tracking.store_model(
+            TrainedModel(pipeline, use_case.task, columns, run.mlflow_run_id), rows.known.head()
+        )
 
 
 def decisions_table(decisions: Mapping[str | None, Decision]) -> pl.DataFrame:

@@ -45,11 +45,18 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         wanted = windows_of(definition, context.partition_keys) if definition else None
         deliveries = {delivery.partition: delivery for delivery in read(use_case, wanted)}
         verdicts = [
-            Verdict("readable", key, problem(deliveries[key], use_case.contract), {"fingerprint": deliveries[key].fingerprint})
+            Verdict(
+                "readable",
+                key,
+                problem(deliveries[key], use_case.contract),
+                {"fingerprint": deliveries[key].fingerprint},
+            )
             for key in partition_keys(context)
         ]
         good = [deliveries[verdict.partition] for verdict in verdicts if verdict.passed]
-        frames = [labelled(coerce(rows, use_case.contract), one.partition) for one in good if (rows := one.rows) is not None]
+        frames = [
+            labelled(coerce(rows, use_case.contract), one.partition) for one in good if (rows := one.rows) is not None
+        ]
         empty = pl.DataFrame(schema=raw_columns(use_case))
         yield from conclude(
             context,

@@ -34,13 +34,17 @@ def rows_of(use_case: UseCase, features: pl.LazyFrame, cutoff: str | None) -> Cu
     """The rows of one cutoff; without partitions the hold-out is chosen by a hash of the key."""
     labelled = features.filter(pl.col(use_case.label.column).is_not_null())
     if cutoff is None:
-        rows = labelled.collect()
+        rows = labelled.sort(use_case.contract.key).collect()
         held_out = held_out_by_key(rows, use_case.contract.key, use_case.model.hold_out_share)
         share = use_case.model.hold_out_share
-        return CutoffRows(rows.filter(~held_out), rows.filter(held_out), rows, f"{1 - share:.0%} by key", f"{share:.0%} by key")
+        return CutoffRows(
+            rows.filter(~held_out), rows.filter(held_out), rows, f"{1 - share:.0%} by key", f"{share:.0%} by key"
+        )
     assert use_case.contract.event_time is not None
     windows = windows_before(datetime.combine(day_of(cutoff), time()), use_case.model, use_case.label)
-    rows = labelled.filter(windows.known.select(use_case.contract.event_time)).collect()
+    # in the order of time and key: what is learned must not depend on how the table's files lie
+    order = [use_case.contract.event_time, *use_case.contract.key]
+    rows = labelled.filter(windows.known.select(use_case.contract.event_time)).sort(order).collect()
     return CutoffRows(
         rows.filter(windows.train.select(use_case.contract.event_time)),
         rows.filter(windows.hold_out.select(use_case.contract.event_time)),
@@ -58,5 +62,9 @@ def missing_features(
         return {}
     present = features.select(pl.col(PARTITION).unique().cast(pl.String)).collect().to_series().to_list()
     return missing_upstream(
-        asset_partitions(use_case, "model"), cutoffs, asset_partitions(use_case, "features"), cutoff_mapping(use_case), present
+        asset_partitions(use_case, "model"),
+        cutoffs,
+        asset_partitions(use_case, "features"),
+        cutoff_mapping(use_case),
+        present,
     )

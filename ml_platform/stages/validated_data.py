@@ -8,7 +8,6 @@ import polars as pl
 
 from ml_platform.io_managers.tables import column_schema
 from ml_platform.ml.contract import PARTITION, RESCUED, VIOLATIONS, split
-from ml_platform.partitions import day_of
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.raw_data import raw_columns
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
@@ -89,7 +88,9 @@ def broken_rules(quarantined: pl.DataFrame) -> dict[str | None, dict[str, int]]:
     """How often each rule was broken in each partition, the worst first."""
     by = [PARTITION] if PARTITION in quarantined.columns else []
     violations = quarantined.select(*by, VIOLATIONS).explode(VIOLATIONS, empty_as_null=False).unnest(VIOLATIONS)
-    counted = violations.group_by(*by, "column", "rule").len().sort("len", "column", "rule", descending=[True, False, False])
+    counted = (
+        violations.group_by(*by, "column", "rule").len().sort("len", "column", "rule", descending=[True, False, False])
+    )
     rules: dict[str | None, dict[str, int]] = {}
     for row in counted.iter_rows(named=True):
         rules.setdefault(str(row[PARTITION]) if by else None, {})[f"{row['column']} {row['rule']}"] = row["len"]

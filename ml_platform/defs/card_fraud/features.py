@@ -15,8 +15,8 @@ SATURDAY = 6
 def build(payments: pl.DataFrame) -> pl.DataFrame:
     """Key, time and label of each payment with its features.
 
-    How often and how much the customer paid in the last 1, 7 and 30 days, this payment included; and how often a payment
-    at the terminal turned out to be fraud in windows that end 7 days before, when the label is known.
+    How often and how much the customer paid in the last 1, 7 and 30 days, this payment included; and how often a
+    payment at the terminal turned out to be fraud in windows that end 7 days before, when the label is known.
     """
     customers = trailing_windows(
         payments,

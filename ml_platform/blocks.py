@@ -1,0 +1,85 @@
+"""What every block of a YAML file is made of: refusal of unknown keys by their place, durations, shares, references."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Annotated, Any, NoReturn, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import InitErrorDetails
+
+from ml_platform.references import did_you_mean
+
+UNITS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
+
+
+def _parse_duration(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    number, _, unit = value.strip().partition(" ")
+    seconds = UNITS.get(unit.strip().removesuffix("s"))
+    if seconds is None or not number.isdigit():
+        raise ValueError(f"'{value}' is no duration; write a whole number and a unit, such as '7 days' or '12 hours'.")
+    return timedelta(seconds=int(number) * seconds)
+
+
+def _parse_share(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError as error:
+        raise ValueError(f"'{value}' is no share; write a percentage such as '2%'.") from error
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(_parse_duration), WithJsonSchema({"type": "string", "examples": ["7 days"]})
+]
+Share = Annotated[
+    float,
+    Field(ge=0, le=1),
+    BeforeValidator(_parse_share),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["2%"]}),
+]
+Reference = Annotated[
+    str, Field(examples=[".features:build"], pattern=r"^\.?[A-Za-z_][\w.]*[:.][A-Za-z_]\w*$|^\{\{.*\}\}$")
+]
+
+
+def refuse(title: str, at: Sequence[str | int], message: str, value: object) -> NoReturn:
+    """Raise a ValidationError for the field at `at`, so that whoever loads the YAML can name its line."""
+    raise ValidationError.from_exception_data(title, [_error(at, message, value)])
+
+
+def _error(at: Sequence[str | int], message: str, value: object) -> InitErrorDetails:
+    return InitErrorDetails(type="value_error", loc=tuple(at), input=value, ctx={"error": ValueError(message)})
+
+
+class Block(BaseModel):
+    """A block of the YAML file: immutable, unknown keys are refused with what was probably meant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_what_was_meant(cls, data: Any, handler: Callable[[Any], Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise ValidationError.from_exception_data(
+                error.title, [cls._explained(one) for one in error.errors()]
+            ) from None
+
+    @classmethod
+    def _explained(cls, error: Any) -> InitErrorDetails:
+        at, value = error["loc"], error["input"]
+        if error["type"] == "extra_forbidden":
+            keys = [field.alias or name for name, field in cls.model_fields.items()]
+            return _error(at, f"unknown key '{at[-1]}'; {did_you_mean(str(at[-1]), keys)}", value)
+        if error["type"] == "literal_error":
+            choices = [choice.strip("' ") for choice in error["ctx"]["expected"].replace(" or ", ",").split(",")]
+            return _error(at, f"'{value}' is not allowed here; {did_you_mean(str(value), choices)}", value)
+        if error["type"] == "missing":
+            return _error(at, f"the key '{at[-1]}' is missing.", value)
+        if error["type"] == "value_error":
+            return InitErrorDetails(type="value_error", loc=at, input=value, ctx=error["ctx"])
+        return _error(at, f"{error['msg']} (here: {value!r}).", value)

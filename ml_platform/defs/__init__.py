@@ -1,0 +1,1 @@
+"""What Dagster loads: one folder a use case, and the platform's resources."""

@@ -1,0 +1,1 @@
+"""The shipped use case: which card payments are fraudulent."""

@@ -1,0 +1,1 @@
+"""Which resource stands under which key."""

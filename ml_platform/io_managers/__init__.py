@@ -1,0 +1,1 @@
+"""The typed I/O managers: one module a stored kind."""

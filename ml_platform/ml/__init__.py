@@ -1,0 +1,1 @@
+"""Plain machine learning on dataframes: nothing here knows of Dagster or MLflow."""

@@ -1,0 +1,1 @@
+"""The resources: the lake, and the tracking server."""
