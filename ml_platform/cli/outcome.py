@@ -41,6 +41,7 @@ class Outcome:
     stages: dict[Stage, StageOutcome] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     _started: dict[str, float] = field(default_factory=dict)
 
     def listen(self, entry: dg.EventLogEntry) -> None:
@@ -54,6 +55,8 @@ class Outcome:
             self._started[str(event.step_key)] = entry.timestamp
         elif event.is_step_success or event.is_step_failure:
             self._end_step(str(event.step_key), entry.timestamp, event)
+        elif event.is_run_failure:
+            self._failed(event)
         elif event.is_step_materialization and event.asset_key:
             self._materialized(event)
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -72,6 +75,14 @@ class Outcome:
             refused = data.user_failure_data.metadata.get("refused") if data.user_failure_data else None
             if refused is None and error is not None:
                 outcome.error = error.message.strip()
+
+    def _failed(self, event: dg.DagsterEvent) -> None:
+        """Keep why a run failed outside its steps; what stopped a step is known from the step."""
+        error = event.job_failure_data.error
+        while error and error.cause:
+            error = error.cause
+        if error:
+            self.errors.append(error.message.strip())
 
     def _materialized(self, event: dg.DagsterEvent) -> None:
         materialization = event.step_materialization_data.materialization

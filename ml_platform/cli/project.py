@@ -1,7 +1,6 @@
 """The project in the current folder: its definitions, its use cases and its Dagster instance."""
 
 import os
-import shutil
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -18,6 +17,9 @@ from ml_platform.use_case import STAGES, Stage
 
 if TYPE_CHECKING:
     from dagster._core.definitions.job_definition import JobDefinition
+
+
+NO_TELEMETRY = "telemetry:\n  enabled: false\n"
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,11 @@ def environment(folder: Path) -> dict[str, str]:
     """Where a project stores everything, unless the environment says otherwise; dagster.yaml is copied there."""
     home = Path(os.environ.get("ML_PLATFORM_HOME", folder / ".ml_platform")).absolute()
     dagster_home = Path(os.environ.get("DAGSTER_HOME", home / "dagster"))
-    dagster_home.mkdir(parents=True, exist_ok=True)
-    if (folder / "dagster.yaml").exists() and "DAGSTER_HOME" not in os.environ:
-        shutil.copyfile(folder / "dagster.yaml", dagster_home / "dagster.yaml")
+    if "DAGSTER_HOME" not in os.environ:
+        dagster_home.mkdir(parents=True, exist_ok=True)
+        own = folder / "dagster.yaml"
+        settings = own.read_text(encoding="utf-8") if own.exists() else NO_TELEMETRY
+        (dagster_home / "dagster.yaml").write_text(settings, encoding="utf-8")
     return {"ML_PLATFORM_HOME": str(home), "DAGSTER_HOME": str(dagster_home), "DAGSTER_DISABLE_TELEMETRY": "1"}
 
 

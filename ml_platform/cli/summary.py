@@ -19,6 +19,7 @@ def print_json(name: str, outcome: Outcome) -> None:
     document = {
         "use_case": name,
         "runs": outcome.runs,
+        "errors": outcome.errors,
         "stages": {stage: _plain(asdict(outcome.stages[stage])) for stage in STAGES if stage in outcome.stages},
         "checks": [asdict(check) for check in outcome.checks],
     }
@@ -49,6 +50,8 @@ def print_summary(name: str, outcome: Outcome) -> None:
         console.print(_verdict(check))
     if len(failed) > SHOWN_FAILURES:
         console.print(f"  and {len(failed) - SHOWN_FAILURES} more partitions refused; --json lists them all.")
+    for error in outcome.errors:
+        console.print(f"[red]✗[/] a run of {name} failed: {escape(error)}")
     for stage, one in outcome.stages.items():
         if one.error:
             console.print(f"[red]✗[/] {name}/{stage} stopped: {escape(one.error)}")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from threading import Thread
 
-HEAVY = ("sklearn.compose", "sklearn.impute", "skops.io", "mlflow.sklearn", "dagster_mlflow", "matplotlib.figure")
+HEAVY = ("sklearn.compose", "sklearn.impute", "skops.io", "mlflow.sklearn", "matplotlib.figure")
 
 
 def warm_up(modules: Iterable[str] = HEAVY) -> None:

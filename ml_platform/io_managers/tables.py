@@ -29,15 +29,15 @@ class TableIOManager(dg.ConfigurableIOManager):
         """
         audited = obj if isinstance(obj, Audited) else Audited(obj)
         name = context.asset_key.to_user_string()
-        rows = to_polars(audited.value, f"The value of {name}")
-        if context.has_asset_partitions and PARTITION not in rows.columns:
-            raise TypeError(
-                f"The rows of {name} have no column '{PARTITION}' that says which partition they belong to."
-            )
         table = self.lake.table(context.asset_key)
-        _check_columns(name, rows, _declared(context) or _stored(table))
 
         def write(partitions: Sequence[str] | None) -> Metadata:
+            rows = to_polars(audited.value, f"The value of {name}")
+            if partitions is not None and PARTITION not in rows.columns:
+                raise TypeError(
+                    f"{name} has no column '{PARTITION}'; add it, with the first day of each row's partition."
+                )
+            _check_columns(name, rows, _declared(context) or _stored(table))
             days = None if partitions is None else [day_of(key) for key in partitions]
             kept = rows if days is None or not audited.refused else rows.filter(pl.col(PARTITION).is_in(days))
             version = table.overwrite(kept, days)

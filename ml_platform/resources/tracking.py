@@ -69,7 +69,7 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
 
             resource = MlFlow(
                 SimpleNamespace(
-                    log=context.log, dagster_run=context.run, run_id=context.run_id, resource_config=settings
+                    log=context.log, dagster_run=context.run, run_id=context.run.run_id, resource_config=settings
                 )
             )
         status = "FAILED"

@@ -5,6 +5,7 @@ regressors are made of when fitted; each holds numbers and plain Python values, 
 """
 
 TRUSTED_TYPES = (
+    "numpy.dtype",
     "sklearn._loss.loss.HalfTweedieLossIdentity",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",

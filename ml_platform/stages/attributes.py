@@ -34,14 +34,18 @@ def asset_spec(use_case: UseCase, stage: Stage, description: str, **more: Any) -
     )
 
 
-def check_specs(use_case: UseCase, stage: Stage, **checks: str) -> list[dg.AssetCheckSpec]:
-    """The specifications of a stage's checks by name and description, each with a verdict per partition."""
+def check_specs(use_case: UseCase, stage: Stage, *, blocking: bool = True, **checks: str) -> list[dg.AssetCheckSpec]:
+    """The specifications of a stage's checks by name and description, each with a verdict per partition.
+
+    What a blocking check refuses is not published.
+    """
     with accepted_previews():
         return [
             dg.AssetCheckSpec(
                 name,
                 asset=asset_key(use_case, stage),
                 description=description,
+                blocking=blocking,
                 partitions_def=asset_partitions(use_case, stage),
             )
             for name, description in checks.items()

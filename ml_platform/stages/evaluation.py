@@ -60,14 +60,15 @@ def shown(report: Report) -> dict[str, Any]:
         f"![{name}](data:image/png;base64,{b64encode(picture).decode()})" for name, picture in report.figures.items()
     )
     return {
-        **{name: interval.point for name, interval in report.metrics.items()},
         "metrics": dg.MetadataValue.md(table(report)),
-        "intervals": {name: [interval.low, interval.high] for name, interval in report.metrics.items()},
-        "baselines": {name: dict(values) for name, values in report.baselines.items()},
         "pictures": dg.MetadataValue.md(pictures),
         "hold_out": report.held_out,
         "hold_out_rows": report.scores.height,
+        "trained_on": report.trained_on,
         "mlflow_run": report.run_id,
+        **{name: interval.point for name, interval in report.metrics.items()},
+        "intervals": {name: [interval.low, interval.high] for name, interval in report.metrics.items()},
+        "baselines": {name: dict(values) for name, values in report.baselines.items()},
     }
 
 

@@ -49,8 +49,7 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         f"Registers the model as a version of `{use_case.registry.name}` and makes it champion if it passes all gates.",
         kinds={"mlflow", "deltalake"},
     )
-    # a red gate is a verdict on the model, not on the decision: it is recorded, and the champion stays
-    checks = {gate.name: _describe(gate.model_dump(exclude_none=True)) for gate in use_case.gates}
+    gates = {gate.name: _describe(gate.model_dump(exclude_none=True)) for gate in use_case.gates}
 
     @dg.multi_asset(
         name=f"{use_case.name}__promotion",
@@ -60,9 +59,13 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
             "model": dg.AssetIn(asset_key(use_case, "model")),
             "evaluation": dg.AssetIn(asset_key(use_case, "evaluation")),
         },
-        check_specs=check_specs(
-            use_case, "promotion", evaluated="The model was evaluated on the rows that its hold-out has now.", **checks
-        ),
+        check_specs=[
+            *check_specs(
+                use_case, "promotion", evaluated="The model was evaluated on the rows that its hold-out has now."
+            ),
+            # a red gate is a verdict on the model, not on the decision, which is published either way
+            *check_specs(use_case, "promotion", blocking=False, **gates),
+        ],
         partitions_def=spec.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run() if use_case.windows else None,
     )
@@ -88,10 +91,12 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
             except ValueError as error:
                 verdicts.append(Verdict("evaluated", cutoff, str(error)))
                 continue
-            gates = {gate.name: judge(use_case, gate, report, scores) for gate in use_case.gates}
-            decisions[cutoff] = decide(context, tracking, use_case, cutoff, rows, model.stored(cutoff), champion, gates)
+            judged = {gate.name: judge(use_case, gate, report, scores) for gate in use_case.gates}
+            decisions[cutoff] = decide(
+                context, tracking, use_case, cutoff, rows, model.stored(cutoff), champion, judged
+            )
             verdicts.append(Verdict("evaluated", cutoff))
-            verdicts += [Verdict(name, cutoff, reason, blocks=False) for name, reason in gates.items()]
+            verdicts += [Verdict(name, cutoff, reason, blocks=False) for name, reason in judged.items()]
         yield from conclude(
             context,
             spec.key,

@@ -48,7 +48,7 @@ def conclude(
                 description=verdict.reason,
                 partition=verdict.partition,
                 metadata=dict(verdict.metadata),
-                blocking=False,
+                blocking=verdict.blocks,
             )
         )
     for output, spec in specs.items():

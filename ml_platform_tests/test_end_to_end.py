@@ -1,0 +1,134 @@
+"""The whole chain on small data with the real engine: from files to champion and predictions, with dirty days."""
+
+from datetime import date
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from ml_platform.cli.project import Project
+from ml_platform.cli.run import run_use_case
+from ml_platform.resources.lake import Lake
+from ml_platform.use_case import Stage
+
+
+def table(project: Project, stage: str) -> pl.DataFrame:
+    lake = Lake(root=str(project.folder / ".ml_platform" / "lake"))
+    return lake.table(dg.AssetKey(["payments", stage])).scan().collect()
+
+
+def published(project: Project, stage: str) -> set[str]:
+    return set(project.instance.get_materialized_partitions(dg.AssetKey(["payments", stage])))
+
+
+def test_a_run_ends_with_a_champion_and_a_prediction_for_each_row(payments: Project) -> None:
+    succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-20", quiet=True)
+
+    assert succeeded, (
+        [one for one in outcome.stages.items() if one[1].error],
+        [check for check in outcome.checks if not check.passed],
+    )
+    raw, validated = table(payments, "raw_data"), table(payments, "validated_data")
+    predictions = table(payments, "predictions")
+    assert raw.height == validated.height + table(payments, "quarantine").height
+    assert (
+        predictions.select("TRANSACTION_ID")
+        .sort("TRANSACTION_ID")
+        .equals(validated.select("TRANSACTION_ID").sort("TRANSACTION_ID"))
+    )
+    assert predictions["prediction_id"].is_unique().all()
+    assert predictions["model_version"].unique().to_list() == [1]
+    assert predictions["prediction"].is_between(0, 1).all()
+    assert outcome.stages["promotion"].latest["promoted"] is True
+    assert [(check.name, check.passed) for check in outcome.checks if check.stage == "promotion"] == [
+        ("evaluated", True),
+        ("roc_auc_at_least", True),
+        ("roc_auc_no_worse_than_champion", True),
+    ]
+
+
+def test_bad_days_are_refused_alone_and_the_others_published(payments: Project) -> None:
+    data = payments.folder / "data"
+    (data / "2018-04-05.parquet").write_bytes(b"no parquet")
+    dirty = pl.read_parquet(data / "2018-04-12.parquet")
+    dirty.with_columns(
+        pl.when(pl.int_range(pl.len()) % 3 == 0).then(-1.0).otherwise("TX_AMOUNT").alias("TX_AMOUNT")
+    ).write_parquet(data / "2018-04-12.parquet")
+    pl.read_parquet(data / "2018-04-18.parquet").with_columns(pl.col("CUSTOMER_ID").cast(pl.String)).write_parquet(
+        data / "2018-04-18.parquet"
+    )
+
+    succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-20", quiet=True)
+
+    days = {f"2018-04-{day:02}" for day in range(1, 21)}
+    assert not succeeded
+    assert published(payments, "raw_data") == days - {"2018-04-05"}
+    assert published(payments, "validated_data") == days - {"2018-04-05", "2018-04-12"}
+    # a day's features look two days back
+    without = {f"2018-04-{day:02}" for day in (5, 6, 7, 12, 13, 14)}
+    assert published(payments, "features") == days - without
+    reasons = {(check.stage, check.partition): check.reason for check in outcome.checks if not check.passed}
+    assert "2018-04-05.parquet cannot be read as parquet" in str(reasons["raw_data", "2018-04-05"])
+    assert "TX_AMOUNT min" in str(reasons["validated_data", "2018-04-12"])
+    assert "validated_data has no rows for 2018-04-12" in str(reasons["features", "2018-04-14"])
+    assert set(table(payments, "features")["partition"].unique()) == {date.fromisoformat(day) for day in days - without}
+    assert table(payments, "quarantine").filter(pl.col("partition") == date(2018, 4, 12)).height > 0
+
+
+def test_a_good_day_that_turns_bad_keeps_what_it_had(payments: Project) -> None:
+    days = ("2018-04-01", "2018-04-03")
+    run_use_case(payments, "payments", *days, quiet=True)
+    before = table(payments, "features").sort("TRANSACTION_ID")
+    bad = pl.read_parquet(payments.folder / "data" / "2018-04-02.parquet").with_columns(TX_AMOUNT=pl.lit(-1.0))
+    bad.write_parquet(payments.folder / "data" / "2018-04-02.parquet")
+
+    assert not run_use_case(payments, "payments", *days, quiet=True)[0]
+    assert not run_use_case(payments, "payments", *days, stage="validated_data", quiet=True)[0]
+    assert run_use_case(payments, "payments", *days, stage="features", quiet=True)[0]
+
+    assert table(payments, "features").sort("TRANSACTION_ID").equals(before)
+
+
+def test_backtest_trains_at_each_cutoff_and_an_older_one_never_replaces_a_newer(payments: Project) -> None:
+    succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-29", backtest=True, quiet=True)
+    assert succeeded, (
+        [one for one in outcome.stages.items() if one[1].error],
+        [check for check in outcome.checks if not check.passed],
+    )
+    assert published(payments, "promotion") == {"2018-04-16", "2018-04-23", "2018-04-30"}
+
+    _, again = run_use_case(payments, "payments", None, "2018-04-15", stage="promotion", quiet=True)
+
+    decision = again.stages["promotion"].latest
+    assert decision["promoted"] is False
+    decisions = table(payments, "promotion").sort("partition")
+    assert decisions["partition"].to_list() == [date(2018, 4, 16), date(2018, 4, 23), date(2018, 4, 30)]
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("validated_data", "nothing was ever written to"),
+        ("features", "nothing was ever written to"),
+        ("predictions", "nothing was ever written to"),
+    ],
+)
+def test_a_stage_without_its_input_says_so(payments: Project, stage: Stage, said: str) -> None:
+    succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-02", stage=stage, quiet=True)
+    assert not succeeded
+    assert said in str(outcome.stages[stage].error)
+    assert published(payments, stage) == set()
+
+
+def test_predictions_wait_for_a_champion(payments: Project) -> None:
+    succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-02", quiet=True)
+    assert not succeeded, outcome
+    assert {check.reason for check in outcome.checks if check.stage == "predictions"} == {
+        "payments has no champion; materialize promotion first."
+    }
+
+
+def test_everything_is_stored_in_one_folder_of_the_project(payments: Project) -> None:
+    before = {path.name for path in payments.folder.iterdir()}
+    run_use_case(payments, "payments", None, "2018-04-20", quiet=True)
+    assert {path.name for path in payments.folder.iterdir()} - before <= {".ml_platform"}
