@@ -9,6 +9,7 @@ import dagster as dg
 from ml_platform.use_case import STAGES, Stage
 
 ROW_COUNTS = ("dagster/partition_row_count", "dagster/row_count")
+ONLY_FOR_THE_UI = (dg.TableSchemaMetadataValue, dg.MarkdownMetadataValue)
 
 
 @dataclass
@@ -87,7 +88,11 @@ class Outcome:
     def _materialized(self, event: dg.DagsterEvent) -> None:
         materialization = event.step_materialization_data.materialization
         outcome = self.of(_stage(materialization.asset_key.path[-1]))
-        metadata: dict[str, Any] = {name: value.value for name, value in materialization.metadata.items()}
+        metadata: dict[str, Any] = {
+            name: value.value
+            for name, value in materialization.metadata.items()
+            if not isinstance(value, ONLY_FOR_THE_UI)
+        }
         outcome.partitions += 1
         outcome.rows += next((int(metadata[name]) for name in ROW_COUNTS if name in metadata), 0)
         outcome.broken_rules.update(metadata.get("broken_rules", {}))

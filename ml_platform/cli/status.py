@@ -31,11 +31,21 @@ def status(
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    table = Table("asset", "partitions", "newest", "materialized at", "red checks")
+    console = Console()
+    for use_case in dict.fromkeys(row["use_case"] for row in rows):
+        console.print(_table(use_case, [row for row in rows if row["use_case"] == use_case]))
+
+
+def _table(use_case: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(
+        "stage", "published", "newest", "materialized (UTC)", "red checks", title=use_case, title_justify="left"
+    )
     for row in rows:
-        red = ", ".join(row["red_checks"])
-        table.add_row(row["asset"], row["partitions"], row["newest"] or "", row["materialized_at"] or "never", red)
-    Console().print(table)
+        published = f"{row['published']} of {row['partitions']}" if row["partitions"] else ""
+        table.add_row(
+            row["stage"], published, row["newest"], row["materialized_at"] or "never", "\n".join(row["red_checks"])
+        )
+    return table
 
 
 def _stage(project: Project, use_case: str, stage: str) -> dict[str, Any]:
@@ -44,10 +54,12 @@ def _stage(project: Project, use_case: str, stage: str) -> dict[str, Any]:
     last = project.instance.get_latest_materialization_event(key)
     published = sorted(project.instance.get_materialized_partitions(key)) if definition else []
     return {
-        "asset": key.to_user_string(),
-        "partitions": f"{len(published)} of {len(definition.get_partition_keys())}" if definition else "",
+        "use_case": use_case,
+        "stage": stage,
+        "partitions": len(definition.get_partition_keys()) if definition else None,
+        "published": len(published) if definition else None,
         "newest": published[-1] if published else None,
-        "materialized_at": f"{datetime.fromtimestamp(last.timestamp, UTC):%Y-%m-%d %H:%M} UTC" if last else None,
+        "materialized_at": f"{datetime.fromtimestamp(last.timestamp, UTC):%Y-%m-%d %H:%M}" if last else None,
         "red_checks": _red_checks(project, key),
     }
 

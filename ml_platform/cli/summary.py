@@ -20,7 +20,7 @@ def print_json(name: str, outcome: Outcome) -> None:
         "use_case": name,
         "runs": outcome.runs,
         "errors": outcome.errors,
-        "stages": {stage: _plain(asdict(outcome.stages[stage])) for stage in STAGES if stage in outcome.stages},
+        "stages": {stage: asdict(outcome.stages[stage]) for stage in STAGES if stage in outcome.stages},
         "checks": [asdict(check) for check in outcome.checks],
     }
     Console(soft_wrap=True).print_json(json.dumps(document))
@@ -88,9 +88,3 @@ def _verdict(check: Check) -> str:
     mark = "[green]✓[/]" if check.passed else "[red]✗[/]"
     where = f" {check.partition}" if check.partition else ""
     return f"{mark} {check.stage}{where} {check.name}" + (f": {escape(check.reason)}" if check.reason else "")
-
-
-def _plain(stage: dict[str, Any]) -> dict[str, Any]:
-    """A stage's outcome without what only the UI can show."""
-    hidden = ("pictures", "metrics", "preview", "dagster/column_schema")
-    return {**stage, "latest": {name: value for name, value in stage["latest"].items() if name not in hidden}}

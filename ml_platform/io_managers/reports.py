@@ -11,8 +11,7 @@ import polars as pl
 from upath import UPath
 
 from ml_platform.io_managers.publishing import Audited, Metadata, partitions_of, publish
-from ml_platform.ml.evaluation import Report
-from ml_platform.ml.intervals import Interval
+from ml_platform.ml.report import Interval, Report
 from ml_platform.resources.lake import Lake
 
 

@@ -1,7 +1,6 @@
 """The evaluation of a model on its hold-out, next to baselines on the same rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,30 +8,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ml_platform.ml import figures
-from ml_platform.ml.intervals import Interval, bootstrap_intervals
+from ml_platform.ml.intervals import bootstrap_intervals
 from ml_platform.ml.metrics import METRICS, Metric
+from ml_platform.ml.report import MODEL, TARGET, Report
 from ml_platform.ml.training import BASELINES, TrainedModel, feature_columns, fit, labels
 from ml_platform.use_case import UseCase
-
-MODEL = "model"
-TARGET = "label"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found about a model on its hold-out; a metric without a value on these rows is not there.
-
-    `scores` has one row for each row of the hold-out: its key, the column `label`, and the score of the model and of
-    each baseline under its name. `baselines` are metrics by model and name, `figures` PNG pictures by name.
-    """
-
-    run_id: str
-    trained_on: str
-    held_out: str
-    metrics: Mapping[str, Interval]
-    baselines: Mapping[str, Mapping[str, float]]
-    figures: Mapping[str, bytes]
-    scores: pl.DataFrame
 
 
 def metrics_of(use_case: UseCase) -> dict[str, Metric]:

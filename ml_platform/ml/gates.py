@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ml_platform.ml.evaluation import MODEL, TARGET, Report, metrics_of
+from ml_platform.ml.evaluation import metrics_of
 from ml_platform.ml.intervals import paired_difference
+from ml_platform.ml.report import MODEL, TARGET, Report
 from ml_platform.use_case import Gate, UseCase
 
 

@@ -1,25 +1,15 @@
 """Bootstrap intervals: how far a metric, or the difference of two models, may be off by the luck of the hold-out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml_platform.ml.metrics import Floats, Metric
+from ml_platform.ml.report import Interval
 
 _BLOCK_BYTES: Final = 16 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A metric on a hold-out, or the difference of two, and its interval at `confidence`, in the metric's unit."""
-
-    point: float
-    low: float
-    high: float
-    confidence: float
 
 
 def bootstrap_intervals(

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from ml_platform import references
 from ml_platform.ml.contract import PARTITION
 from ml_platform.use_case import Task, UseCase
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 MOST_CATEGORIES = 50
 BASELINES: Mapping[Task, Mapping[str, str]] = {
@@ -38,12 +38,13 @@ class TrainedModel:
     columns: tuple[str, ...]
     run_id: str
 
-    def predict(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+    def predict(self, rows: pl.DataFrame) -> "NDArray[np.float64]":
         """Scores of rows of features: shape (n,) of the positive class or the value, (n, k) of k classes."""
         inputs = matrix(rows, self.columns)
         if self.task == "regression":
-            return np.asarray(self.pipeline.predict(inputs), dtype=np.float64)
-        probabilities = np.asarray(self.pipeline.predict_proba(inputs), dtype=np.float64)
+            values: NDArray[np.float64] = self.pipeline.predict(inputs).astype("float64")
+            return values
+        probabilities: NDArray[np.float64] = self.pipeline.predict_proba(inputs).astype("float64")
         return probabilities[:, 1] if self.task == "binary_classification" else probabilities
 
 
@@ -69,7 +70,7 @@ def matrix(rows: pl.DataFrame, columns: Sequence[str]) -> "pd.DataFrame":
     return chosen.with_columns(pl.col(numeric).cast(pl.Float64), pl.exclude(numeric).cast(pl.String)).to_pandas()
 
 
-def labels(rows: pl.DataFrame, use_case: UseCase) -> NDArray[Any]:
+def labels(rows: pl.DataFrame, use_case: UseCase) -> "NDArray[Any]":
     """The label of each row: 0.0 or 1.0, a class, or a value."""
     column = rows[use_case.label.column]
     return column.to_numpy() if use_case.task == "multiclass_classification" else column.cast(pl.Float64).to_numpy()
@@ -82,7 +83,7 @@ def fit(use_case: UseCase, train: pl.DataFrame, estimator: str, params: Mapping[
         ValueError: there is nothing to learn from, or the parameters do not fit the estimator.
     """
     y = labels(train, use_case)
-    if use_case.task != "regression" and len(np.unique(y)) < 2:  # noqa: PLR2004 - two classes
+    if use_case.task != "regression" and len(set(y.tolist())) == 1:
         raise ValueError(f"all {len(y)} training rows have the same label; use a longer train_on.")
     chosen = references.load(estimator)
     known = chosen().get_params()

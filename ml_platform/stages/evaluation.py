@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from ml_platform.io_managers.models import Models
-from ml_platform.ml.evaluation import Report, evaluate
+from ml_platform.ml.report import Report
 from ml_platform.resources.tracking import Tracking
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.training_rows import features_input, rows_of
@@ -36,6 +36,8 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
     def evaluation(
         context: dg.AssetExecutionContext, features: pl.LazyFrame, model: Models, tracking: Tracking
     ) -> Iterator[dg.Output[Any]]:
+        from ml_platform.ml.evaluation import evaluate
+
         verdicts, reports, metadata = [], {}, {}
         for cutoff in partition_keys(context):
             rows = rows_of(use_case, features, cutoff)

@@ -3,17 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from ml_platform.io_managers.models import Models
 from ml_platform.ml.contract import PARTITION
-from ml_platform.ml.evaluation import Report
-from ml_platform.ml.gates import judge
+from ml_platform.ml.report import Report
 from ml_platform.ml.training import TrainedModel, feature_columns, fit
 from ml_platform.partitions import day_of
 from ml_platform.resources.tracking import CUTOFF_TAG, USE_CASE_TAG, StoredModel, Tracking, Version
@@ -21,6 +18,10 @@ from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.training_rows import CutoffRows, features_input, rows_of
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
 from ml_platform.use_case import UseCase
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 COLUMNS = {
     "decided_at": pl.Datetime("us"),
@@ -76,6 +77,8 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         evaluation: dict[str | None, Report],
         tracking: Tracking,
     ) -> Iterator[dg.Output[Any]]:
+        from ml_platform.ml.gates import judge
+
         verdicts: list[Verdict] = []
         decisions: dict[str | None, Decision] = {}
         for cutoff in sorted(partition_keys(context), key=str):
@@ -110,7 +113,7 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
 
 def champion_scores(
     use_case: UseCase, tracking: Tracking, champion: Version | None, report: Report, hold_out: pl.DataFrame
-) -> NDArray[np.float64] | None:
+) -> "NDArray[np.float64] | None":
     """The champion's scores on the report's rows, in their order; None where there is no other champion.
 
     Raises:
@@ -128,6 +131,8 @@ def champion_scores(
     joined = report.scores.join(scored, on=key, how="left", maintain_order="left")
     if joined["champion"].null_count() or joined.height != hold_out.height:
         raise ValueError("the hold-out has changed since the evaluation; materialize evaluation again.")
+    import numpy as np
+
     return np.asarray(joined["champion"].to_list(), dtype=np.float64)
 
 

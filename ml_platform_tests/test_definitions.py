@@ -1,0 +1,66 @@
+"""The shipped definitions: what they hold, and what loading them does not import."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from ml_platform.definitions import defs
+from ml_platform.use_case import STAGES
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("mlflow", "dagster_mlflow", "sklearn", "scipy", "matplotlib", "pandas", "skops", "deltalake", "numpy")
+
+
+def test_loading_imports_no_heavy_library() -> None:
+    code = "import json, sys; from ml_platform.definitions import defs; defs(); print(json.dumps(sorted(sys.modules)))"
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert set(HEAVY) & set(json.loads(printed)) == set()
+
+
+def test_the_shipped_use_case_has_every_stage_in_one_group_with_owner_and_kind() -> None:
+    graph = defs().resolve_asset_graph()
+    nodes = {key.path[-1]: graph.get(key) for key in graph.get_all_asset_keys()}
+    assert set(nodes) == set(STAGES)
+    for stage, node in nodes.items():
+        assert node.group_name == "card_fraud"
+        assert node.owners == ["team:risk"]
+        assert node.tags["ml_platform/stage"] == stage
+        assert any(tag.startswith("dagster/kind/") for tag in node.tags)
+        assert node.description
+
+
+def test_every_stage_but_quarantine_has_a_blocking_check_with_a_verdict_per_partition() -> None:
+    graph = defs().resolve_asset_graph()
+    blocking = {key.asset_key.path[-1] for key in graph.asset_check_keys if graph.get(key).blocking}
+    assert blocking == set(STAGES) - {"quarantine"}
+    assert all(graph.get(key).partitions_def is not None for key in graph.asset_check_keys)
+
+
+def test_data_flows_one_way() -> None:
+    graph = defs().resolve_asset_graph()
+    parents = {
+        key.path[-1]: {parent.path[-1] for parent in graph.get(key).parent_keys} for key in graph.get_all_asset_keys()
+    }
+    assert parents == {
+        "raw_data": set(),
+        "validated_data": {"raw_data"},
+        "quarantine": {"raw_data"},
+        "features": {"validated_data"},
+        "model": {"features"},
+        "evaluation": {"features", "model"},
+        "promotion": {"features", "model", "evaluation"},
+        "predictions": {"features", "promotion"},
+    }
+
+
+def test_data_is_partitioned_by_day_and_models_by_weekly_cutoff() -> None:
+    graph = defs().resolve_asset_graph()
+    days = graph.get(dg.AssetKey(["card_fraud", "features"])).partitions_def
+    cutoffs = graph.get(dg.AssetKey(["card_fraud", "model"])).partitions_def
+    assert days is not None
+    assert cutoffs is not None
+    assert (days.get_first_partition_key(), len(days.get_partition_keys())) == ("2018-04-01", 183)
+    assert "2018-08-22" in cutoffs.get_partition_keys()
