@@ -101,6 +101,7 @@ def test_backtest_trains_at_each_cutoff_and_an_older_one_never_replaces_a_newer(
 
     decision = again.stages["promotion"].latest
     assert decision["promoted"] is False
+    assert "is of the newer cutoff 2018-04-30" in decision["reason"]
     decisions = table(payments, "promotion").sort("partition")
     assert decisions["partition"].to_list() == [date(2018, 4, 16), date(2018, 4, 23), date(2018, 4, 30)]
 

@@ -59,18 +59,17 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         The run and the Dagster run name each other. The resource has MLflow's logging functions.
         """
         mlflow = self._mlflow()
-        tags = {USE_CASE_TAG: use_case, CUTOFF_TAG: cutoff, "dagster_job": context.run.job_name}
-        run = mlflow.MlflowClient().create_run(
-            self._experiment(use_case), run_name=f"{use_case} {cutoff}".strip(), tags=tags
-        )
+        tags = {USE_CASE_TAG: use_case, CUTOFF_TAG: cutoff}
+        name = f"{use_case} {cutoff}".strip()
+        run = mlflow.MlflowClient().create_run(self._experiment(use_case), run_name=name, tags=tags)
         settings = {"experiment_name": use_case, "mlflow_tracking_uri": self.uri, "mlflow_run_id": run.info.run_id}
         with accepted_previews():
             from dagster_mlflow.resources import MlFlow
 
+            # the resource names its run after the Dagster job, which is the same for all assets
+            named = SimpleNamespace(job_name=name)
             resource = MlFlow(
-                SimpleNamespace(
-                    log=context.log, dagster_run=context.run, run_id=context.run.run_id, resource_config=settings
-                )
+                SimpleNamespace(log=context.log, dagster_run=named, run_id=context.run.run_id, resource_config=settings)
             )
         status = "FAILED"
         try:

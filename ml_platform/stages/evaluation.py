@@ -15,6 +15,8 @@ from ml_platform.stages.training_rows import features_input, rows_of
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
 from ml_platform.use_case import UseCase
 
+DASH = "\u00a0-\u00a0"  # an interval stays on one line
+
 
 def build(use_case: UseCase) -> dg.AssetsDefinition:
     """The asset `evaluation` of a use case."""
@@ -82,5 +84,5 @@ def table(report: Report) -> str:
         baselines = " | ".join(
             f"{value:.4f}" if (value := report.baselines[name].get(metric)) is not None else "-" for name in names
         )
-        lines.append(f"| {metric} | {interval.point:.4f} | {interval.low:.4f} - {interval.high:.4f} | {baselines} |")
+        lines.append(f"| {metric} | {interval.point:.4f} | {interval.low:.4f}{DASH}{interval.high:.4f} | {baselines} |")
     return "\n".join(lines)

@@ -49,7 +49,7 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
             reason = _reason(missing.get(cutoff, []), rows)
             if reason is None:
                 try:
-                    stored[cutoff] = trained(context, tracking, use_case, cutoff, rows, version)
+                    stored[cutoff] = trained(context, tracking, use_case, rows, version)
                 except ValueError as error:
                     reason = str(error)
             verdicts.append(
@@ -71,13 +71,12 @@ def trained(
     context: dg.AssetExecutionContext,
     tracking: Tracking,
     use_case: UseCase,
-    cutoff: str | None,
     rows: CutoffRows,
     features_version: int,
 ) -> StoredModel:
     """Train the model of one cutoff in a run of its own."""
     model, columns = use_case.model, feature_columns(use_case, rows.train.columns)
-    with tracking.run(context, use_case.name, cutoff or "") as run:
+    with tracking.run(context, use_case.name, rows.cutoff) as run:
         run.log_params(
             {
                 "estimator": model.estimator,

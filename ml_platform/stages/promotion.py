@@ -17,7 +17,7 @@ from ml_platform.resources.tracking import CUTOFF_TAG, USE_CASE_TAG, StoredModel
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.training_rows import CutoffRows, features_input, rows_of
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
-from ml_platform.use_case import UseCase
+from ml_platform.use_case import Gate, UseCase
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,16 +90,17 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
                 continue
             champion = tracking.champion(use_case.registry.name)
             try:
-                scores = champion_scores(use_case, tracking, champion, report, rows.hold_out)
+                scores = champion_scores(use_case, tracking, champion, report, rows)
             except ValueError as error:
                 verdicts.append(Verdict("evaluated", cutoff, str(error)))
                 continue
             judged = {gate.name: judge(use_case, gate, report, scores) for gate in use_case.gates}
-            decisions[cutoff] = decide(
-                context, tracking, use_case, cutoff, rows, model.stored(cutoff), champion, judged
-            )
+            decisions[cutoff] = decide(context, tracking, use_case, rows, model.stored(cutoff), champion, judged)
             verdicts.append(Verdict("evaluated", cutoff))
-            verdicts += [Verdict(name, cutoff, reason, blocks=False) for name, reason in judged.items()]
+            verdicts += [
+                Verdict(gate.name, cutoff, judged[gate.name], _measured(report, gate), blocks=False)
+                for gate in use_case.gates
+            ]
         yield from conclude(
             context,
             spec.key,
@@ -112,24 +113,27 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
 
 
 def champion_scores(
-    use_case: UseCase, tracking: Tracking, champion: Version | None, report: Report, hold_out: pl.DataFrame
+    use_case: UseCase, tracking: Tracking, champion: Version | None, report: Report, rows: CutoffRows
 ) -> "NDArray[np.float64] | None":
-    """The champion's scores on the report's rows, in their order; None where there is no other champion.
+    """The champion's scores on the report's rows, in their order; None where it is no fair opponent.
+
+    That is where there is none yet, where it is this model itself, and where it is of a newer cutoff: that one may have
+    been trained on these rows.
 
     Raises:
         ValueError: the hold-out is not the one of the report, or lacks a column that the champion needs.
     """
-    if champion is None or champion.run_id == report.run_id:
+    if champion is None or champion.run_id == report.run_id or champion.cutoff > rows.cutoff:
         return None
     key = use_case.contract.key
     loaded = tracking.load_model(champion.address)
-    if lost := [name for name in loaded.columns if name not in hold_out.columns]:
+    if lost := [name for name in loaded.columns if name not in rows.hold_out.columns]:
         raise ValueError(
             f"the champion, version {champion.number}, needs the feature '{lost[0]}', which is gone; restore it."
         )
-    scored = hold_out.select(key).with_columns(pl.Series("champion", loaded.predict(hold_out).tolist()))
+    scored = rows.hold_out.select(key).with_columns(pl.Series("champion", loaded.predict(rows.hold_out).tolist()))
     joined = report.scores.join(scored, on=key, how="left", maintain_order="left")
-    if joined["champion"].null_count() or joined.height != hold_out.height:
+    if joined["champion"].null_count() or joined.height != rows.hold_out.height:
         raise ValueError("the hold-out has changed since the evaluation; materialize evaluation again.")
     import numpy as np
 
@@ -140,33 +144,30 @@ def decide(
     context: dg.AssetExecutionContext,
     tracking: Tracking,
     use_case: UseCase,
-    cutoff: str | None,
     rows: CutoffRows,
     stored: StoredModel,
     champion: Version | None,
     gates: Mapping[str, str | None],
 ) -> Decision:
     """Register the model, and make it champion if no gate and no newer champion speaks against it."""
-    name, tags = use_case.registry.name, {USE_CASE_TAG: use_case.name, CUTOFF_TAG: cutoff or ""}
+    name, tags = use_case.registry.name, {USE_CASE_TAG: use_case.name, CUTOFF_TAG: rows.cutoff}
     failed = [f"{gate}: {reason}" for gate, reason in gates.items() if reason is not None]
     if failed:
         return Decision(tracking.register(name, stored, tags), champion, promoted=False, reason=" ".join(failed))
-    if champion is not None and champion.cutoff > (cutoff or ""):
+    if champion is not None and champion.cutoff > rows.cutoff:
         reason = f"the champion, version {champion.number}, is of the newer cutoff {champion.cutoff}."
         return Decision(tracking.register(name, stored, tags), champion, promoted=False, reason=reason)
     if use_case.model.refit:
-        stored, tags = refitted(context, tracking, use_case, cutoff, rows), {**tags, "refit": "true"}
+        stored, tags = refitted(context, tracking, use_case, rows), {**tags, "refit": "true"}
     version = tracking.register(name, stored, tags)
     tracking.crown(version)
     return Decision(version, version, promoted=True, reason="all gates passed." if gates else "there are no gates.")
 
 
-def refitted(
-    context: dg.AssetExecutionContext, tracking: Tracking, use_case: UseCase, cutoff: str | None, rows: CutoffRows
-) -> StoredModel:
+def refitted(context: dg.AssetExecutionContext, tracking: Tracking, use_case: UseCase, rows: CutoffRows) -> StoredModel:
     """The model trained once more, on all rows whose label was known by the cutoff."""
     columns = feature_columns(use_case, rows.known.columns)
-    with tracking.run(context, use_case.name, cutoff or "") as run:
+    with tracking.run(context, use_case.name, rows.cutoff) as run:
         run.log_params({"estimator": use_case.model.estimator, "rows": rows.known.height, "refit": True})
         pipeline = fit(use_case, rows.known, use_case.model.estimator, use_case.model.params)
         return tracking.store_model(
@@ -190,6 +191,11 @@ def decisions_table(decisions: Mapping[str | None, Decision]) -> pl.DataFrame:
     if None in decisions:
         return table
     return table.with_columns(pl.Series(PARTITION, [day_of(str(cutoff)) for cutoff in decisions], pl.Date))
+
+
+def _measured(report: Report, gate: Gate) -> dict[str, float]:
+    interval = report.metrics.get(gate.metric)
+    return {gate.metric: interval.point, "low": interval.low, "high": interval.high} if interval else {}
 
 
 def _describe(gate: Mapping[str, Any]) -> str:

@@ -16,8 +16,12 @@ from ml_platform.use_case import UseCase
 
 @dataclass(frozen=True)
 class CutoffRows:
-    """The rows with labels that the model of a cutoff is trained on, judged on, and could know; with their windows."""
+    """The rows with labels that the model of a cutoff is trained on, judged on, and could know; with their windows.
 
+    `cutoff` is empty without partitions.
+    """
+
+    cutoff: str
     train: pl.DataFrame
     hold_out: pl.DataFrame
     known: pl.DataFrame
@@ -38,7 +42,7 @@ def rows_of(use_case: UseCase, features: pl.LazyFrame, cutoff: str | None) -> Cu
         held_out = held_out_by_key(rows, use_case.contract.key, use_case.model.hold_out_share)
         share = use_case.model.hold_out_share
         return CutoffRows(
-            rows.filter(~held_out), rows.filter(held_out), rows, f"{1 - share:.0%} by key", f"{share:.0%} by key"
+            "", rows.filter(~held_out), rows.filter(held_out), rows, f"{1 - share:.0%} by key", f"{share:.0%} by key"
         )
     assert use_case.contract.event_time is not None
     windows = windows_before(datetime.combine(day_of(cutoff), time()), use_case.model, use_case.label)
@@ -46,6 +50,7 @@ def rows_of(use_case: UseCase, features: pl.LazyFrame, cutoff: str | None) -> Cu
     order = [use_case.contract.event_time, *use_case.contract.key]
     rows = labelled.filter(windows.known.select(use_case.contract.event_time)).sort(order).collect()
     return CutoffRows(
+        cutoff,
         rows.filter(windows.train.select(use_case.contract.event_time)),
         rows.filter(windows.hold_out.select(use_case.contract.event_time)),
         rows,
