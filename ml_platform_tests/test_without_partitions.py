@@ -7,6 +7,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
+from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
 from ml_platform.cli.run import run_use_case
@@ -111,3 +112,25 @@ def test_a_worse_model_does_not_replace_the_champion(orchard: Project) -> None:
     assert outcome.stages["promotion"].latest["promoted"] is False
     assert "not surely at least 0.8" in outcome.stages["promotion"].latest["reason"]
     assert tracking.champion("apples") == before
+
+
+def test_refit_registers_the_model_trained_on_all_known_rows_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(tmp_path, "refitting")
+    values = USE_CASES["weights"]
+    yaml = TABLE.format(name="weights", **values).replace("model: {", "model: {refit: true, ")
+    write_use_case(tmp_path, "refitting", "weights", yaml)
+    fruit(values["target_of"]).write_csv(tmp_path / "data" / "weights.csv")
+    project = next(opened(tmp_path, monkeypatch))
+
+    assert run_use_case(project, "weights", None, None, quiet=True)[0]
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/.ml_platform/mlflow.db")
+    version = client.get_model_version_by_alias("weights", "champion")
+    assert version.tags["refit"] == "true"
+    evaluated, refitted = sorted(client.search_runs(["1"]), key=lambda run: int(run.data.params["rows"]))
+    assert version.run_id == refitted.info.run_id
+    assert int(refitted.data.params["rows"]) == ROWS - 2
+    assert int(evaluated.data.params["rows"]) < int(refitted.data.params["rows"])
+    assert {run.info.status for run in (evaluated, refitted)} == {"FINISHED"}

@@ -4,6 +4,7 @@ import typer
 
 from ml_platform.cli.demo import demo
 from ml_platform.cli.dev import dev
+from ml_platform.cli.reference import reference
 from ml_platform.cli.run import run
 from ml_platform.cli.status import status
 
@@ -14,5 +15,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, run, status, dev):
+for command in (demo, run, status, dev, reference):
     app.command()(command)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from ml_platform.io_managers.publishing import Audited, Metadata, partitions_of, publish
+from ml_platform.io_managers.publishing import Audited, Metadata, cutoffs_of, publish
 from ml_platform.ml.training import TrainedModel
 from ml_platform.resources.tracking import StoredModel, Tracking
 
@@ -50,4 +50,4 @@ class ModelIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> Models:
         """The published models of the cutoffs that the downstream asset needs."""
-        return Models(self.tracking, context.asset_key.path[0], partitions_of(context) or [None])
+        return Models(self.tracking, context.asset_key.path[0], cutoffs_of(context))

@@ -27,6 +27,12 @@ def partitions_of(context: dg.OutputContext | dg.InputContext) -> list[str] | No
     return list(context.asset_partition_keys) if context.has_asset_partitions else None
 
 
+def cutoffs_of(context: dg.OutputContext | dg.InputContext) -> Sequence[str | None]:
+    """The partition keys that are read or written, the one None without partitions."""
+    partitions = partitions_of(context)
+    return [None] if partitions is None else partitions
+
+
 def publish(
     context: dg.OutputContext, audited: Audited[Any], write: Callable[[Sequence[str] | None], Metadata]
 ) -> None:

@@ -4,13 +4,14 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from io import BytesIO
 
 import dagster as dg
 import polars as pl
 from upath import UPath
 
-from ml_platform.io_managers.publishing import Audited, Metadata, partitions_of, publish
+from ml_platform.io_managers.publishing import Audited, Metadata, cutoffs_of, publish
 from ml_platform.ml.report import Interval, Report
 from ml_platform.resources.lake import Lake
 
@@ -38,7 +39,7 @@ class ReportIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> dict[str | None, Report]:
         """The reports of the cutoffs that the downstream asset needs, those that there are."""
         folder = self._folder(context.asset_key)
-        cutoffs: Sequence[str | None] = partitions_of(context) or [None]
+        cutoffs: Sequence[str | None] = cutoffs_of(context)
         return {cutoff: load(folder, cutoff) for cutoff in cutoffs if _file(folder, cutoff, "json").exists()}
 
     def _folder(self, key: dg.AssetKey) -> UPath:
@@ -50,7 +51,7 @@ def dump(report: Report, folder: UPath, cutoff: str | None) -> None:
     scores = BytesIO()
     report.scores.write_parquet(scores)
     folder.mkdir(parents=True, exist_ok=True)
-    scores_name = f"{cutoff or 'report'}-{report.run_id}.parquet"
+    scores_name = f"{cutoff or 'report'}-{sha256(scores.getvalue()).hexdigest()[:16]}.parquet"
     (folder / scores_name).write_bytes(scores.getvalue())
     text = json.dumps(
         {

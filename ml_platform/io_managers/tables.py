@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from ml_platform.io_managers.columns import conformed
 from ml_platform.io_managers.publishing import Audited, Metadata, partitions_of, publish
 from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.frames import from_polars, to_polars
@@ -37,9 +38,10 @@ class TableIOManager(dg.ConfigurableIOManager):
                 raise TypeError(
                     f"{name} has no column '{PARTITION}'; add it, with the first day of each row's partition."
                 )
-            _check_columns(name, rows, _declared(context) or _stored(table))
+            rows = conformed(name, rows, _declared(context), _stored(table))
             days = None if partitions is None else [day_of(key) for key in partitions]
-            kept = rows if days is None or not audited.refused else rows.filter(pl.col(PARTITION).is_in(days))
+            refused = [day_of(key) for key in audited.refused if key is not None]
+            kept = rows.filter(~pl.col(PARTITION).is_in(refused).fill_null(value=False)) if refused else rows
             version = table.overwrite(kept, days)
             return {"table_version": version, **describe(kept)}
 
@@ -67,22 +69,17 @@ def column_schema(columns: dict[str, pl.DataType]) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in columns.items()])
 
 
-def _declared(context: dg.OutputContext) -> dict[str, str] | None:
+def _declared(context: dg.OutputContext) -> dict[str, str]:
     schema = context.definition_metadata.get("dagster/column_schema")
-    return {column.name: column.type for column in schema.columns} if schema else None
+    return {column.name: column.type for column in schema.columns} if schema else {}
 
 
-def _stored(table: Table) -> dict[str, str]:
-    return {name: str(dtype) for name, dtype in table.scan().collect_schema().items()} if table.exists() else {}
-
-
-def _check_columns(name: str, rows: pl.DataFrame, expected: dict[str, str]) -> None:
-    for column, dtype in expected.items():
-        given = rows.schema.get(column)
-        if given is not None and str(given) != dtype:
-            raise TypeError(f"Column '{column}' of {name} is {given}, not {dtype} as before; nothing was written.")
+def _stored(table: Table) -> dict[str, pl.DataType]:
+    return dict(table.scan().collect_schema()) if table.exists() else {}
 
 
 def _markdown(rows: pl.DataFrame) -> str:
     lines = [rows.columns, ["---"] * rows.width, *([str(value) for value in row] for row in rows.rows())]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    )

@@ -26,6 +26,9 @@ def to_polars(value: object, what: str) -> pl.DataFrame:
             return frame.collect()
         case ("pandas.DataFrame" | "pyarrow.Table") as name, _:
             convert: Callable[[Any], Any] = pl.from_pandas if name.startswith("pandas") else pl.from_arrow
+            index: Any = getattr(value, "index", None)
+            if any(getattr(index, "names", ())):
+                raise TypeError(f"{what} has the index {list(index.names)}; reset_index() makes columns of it.")
             converted = convert(value)
             assert isinstance(converted, pl.DataFrame)
             return converted

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 CHAMPION = "champion"
-USE_CASE_TAG, CUTOFF_TAG, MODEL_TAG = "ml_platform.use_case", "ml_platform.cutoff", "ml_platform.model"
+USE_CASE_TAG, CUTOFF_TAG, MODEL_TAG = "use_case", "cutoff", "published_model"
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 MODEL_FILE = "model.skops"
 
@@ -68,6 +68,8 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
 
             # the resource names its run after the Dagster job, which is the same for all assets
             named = SimpleNamespace(job_name=name)
+            mlflow.set_experiment(use_case)
+            mlflow.start_run(run_id=run.info.run_id, nested=True)
             resource = MlFlow(
                 SimpleNamespace(log=context.log, dagster_run=named, run_id=context.run.run_id, resource_config=settings)
             )
@@ -84,6 +86,7 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         from mlflow.models import infer_signature
 
         inputs = matrix(example, model.columns)
+        served = "predict" if model.task == "regression" else "predict_proba"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # mlflow's warnings here are about its own defaults
             stored = mlflow.sklearn.log_model(
@@ -91,10 +94,10 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
                 name=name,
                 serialization_format="skops",
                 skops_trusted_types=list(TRUSTED_TYPES),
-                signature=infer_signature(inputs, model.predict(example)),
+                signature=infer_signature(inputs, getattr(model.pipeline, served)(inputs)),
                 input_example=inputs,
                 pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
-                pyfunc_predict_fn="predict" if model.task == "regression" else "predict_proba",
+                pyfunc_predict_fn=served,
                 metadata={"task": model.task, "columns": list(model.columns), "run_id": model.run_id},
             )
         return StoredModel(model.run_id, str(stored.model_uri))

@@ -9,7 +9,7 @@ import polars as pl
 
 from ml_platform.ml.contract import coerce, missing_columns, partition_of
 from ml_platform.ml.splits import Window
-from ml_platform.partitions import KEY_FORMAT
+from ml_platform.partitions import KEY_FORMAT, data_partitions
 from ml_platform.sources.delivery import Delivery, Wanted
 from ml_platform.use_case import FilesSource, UseCase
 
@@ -26,7 +26,8 @@ def read(source: FilesSource, use_case: UseCase, wanted: Wanted) -> list[Deliver
 
 
 def _deliver(partition: str | None, source: FilesSource, pattern: str) -> Delivery:
-    paths = [Path(path) for path in sorted(glob(pattern))]  # noqa: PTH207 - an absolute pattern is not Path.glob's
+    found = glob(pattern)  # noqa: PTH207 - an absolute pattern is not Path.glob's
+    paths = [Path(path) for path in sorted(found) if Path(path).is_file()]
     if not paths:
         return Delivery(partition, problem=f"no file {pattern}; check source.path, or deliver the file.")
     frames = []
@@ -35,7 +36,21 @@ def _deliver(partition: str | None, source: FilesSource, pattern: str) -> Delive
             frames.append(_read_file(path, source))
         except (pl.exceptions.PolarsError, OSError) as error:
             return Delivery(partition, problem=f"{path} cannot be read as {source.format}: {error}.")
-    return Delivery(partition, pl.concat(frames, how="diagonal_relaxed"), _fingerprint(paths))
+    try:
+        rows = pl.concat(_alike(frames), how="diagonal_relaxed")
+    except pl.exceptions.PolarsError as error:
+        return Delivery(partition, problem=f"the files {pattern} do not fit together: {error}.")
+    return Delivery(partition, rows, _fingerprint(paths))
+
+
+def _alike(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Frames in which columns whose types differ are text: a common type of numbers would round some of them."""
+    types: dict[str, set[pl.DataType]] = {}
+    for frame in frames:
+        for name, dtype in frame.schema.items():
+            types.setdefault(name, set()).add(dtype)
+    differing = [name for name, found in types.items() if len(found - {pl.Null()}) > 1]
+    return [frame.with_columns(pl.col(set(differing) & set(frame.columns)).cast(pl.String)) for frame in frames]
 
 
 def _read_file(path: Path, source: FilesSource) -> pl.DataFrame:
@@ -58,7 +73,9 @@ def _cut(whole: Delivery, use_case: UseCase, wanted: dict[str, Window]) -> list[
     if rows is None or missing_columns(rows, contract):
         return [Delivery(key, rows, whole.fingerprint, whole.problem) for key in wanted]
     # rows without a readable event time belong to the first partition of all, so that each is delivered once
-    undated = f"{windows.start:{KEY_FORMAT}}"
+    definition = data_partitions(use_case)
+    assert definition is not None
+    undated = definition.get_first_partition_key()
     key = coerce(rows, contract).select(
         partition_of(contract.event_time, windows.every)
         .dt.to_string(KEY_FORMAT)

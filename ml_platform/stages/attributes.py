@@ -1,5 +1,6 @@
 """What all stages of a use case share: keys, owners, groups, kinds, partitions and check specifications."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -50,3 +51,26 @@ def check_specs(use_case: UseCase, stage: Stage, *, blocking: bool = True, **che
             )
             for name, description in checks.items()
         ]
+
+
+def stage_step(
+    *specs: dg.AssetSpec, io_manager: str, checks: Sequence[dg.AssetCheckSpec], **inputs: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """The decorator of a stage's step: it computes the assets of `specs`, a range of partitions in one run.
+
+    The step is named after the last of them; `inputs` are `ins` and `deps` of `dagster.multi_asset`.
+    """
+    partitions = specs[-1].partitions_def
+    return dg.multi_asset(
+        name="__".join(specs[-1].key.path),
+        outs={spec.key.path[-1]: dg.AssetOut.from_spec(spec, io_manager_key=io_manager) for spec in specs},
+        check_specs=checks,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
+        **inputs,
+    )
+
+
+def row_count(partition: str | None, rows: int) -> dict[str, int]:
+    """The number of rows as the metadata that Dagster shows as such."""
+    return {"dagster/row_count" if partition is None else "dagster/partition_row_count": rows}

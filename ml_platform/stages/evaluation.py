@@ -10,7 +10,7 @@ import polars as pl
 from ml_platform.io_managers.models import Models
 from ml_platform.ml.report import Report
 from ml_platform.resources.tracking import Tracking
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, stage_step
 from ml_platform.stages.training_rows import features_input, rows_of
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
 from ml_platform.use_case import UseCase
@@ -27,13 +27,11 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         kinds={"scikitlearn"},
     )
 
-    @dg.multi_asset(
-        name=f"{use_case.name}__evaluation",
-        outs={"evaluation": dg.AssetOut.from_spec(spec, io_manager_key="reports")},
+    @stage_step(
+        spec,
+        io_manager="reports",
         ins={"features": features_input(use_case), "model": dg.AssetIn(asset_key(use_case, "model"))},
-        check_specs=check_specs(use_case, "evaluation", measurable="The metrics are defined on the hold-out."),
-        partitions_def=spec.partitions_def,
-        backfill_policy=dg.BackfillPolicy.single_run() if use_case.windows else None,
+        checks=check_specs(use_case, "evaluation", measurable="The metrics are defined on the hold-out."),
     )
     def evaluation(
         context: dg.AssetExecutionContext, features: pl.LazyFrame, model: Models, tracking: Tracking

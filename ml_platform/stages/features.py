@@ -12,7 +12,7 @@ from ml_platform.ml.contract import PARTITION, partition_of
 from ml_platform.ml.frames import from_polars, to_polars
 from ml_platform.partitions import day_of, lookback_mapping, missing_upstream
 from ml_platform.references import did_you_mean
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count, stage_step
 from ml_platform.stages.validated_data import rows_by_partition
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
 from ml_platform.use_case import UseCase
@@ -25,17 +25,15 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         use_case, "features", "One row for each validated row, with its features.", kinds={"polars", "deltalake"}
     )
 
-    @dg.multi_asset(
-        name=f"{use_case.name}__features",
-        outs={"features": dg.AssetOut.from_spec(spec, io_manager_key="tables")},
+    @stage_step(
+        spec,
+        io_manager="tables",
         ins={"validated_data": dg.AssetIn(asset_key(use_case, "validated_data"), partition_mapping=lookback)},
-        check_specs=check_specs(
+        checks=check_specs(
             use_case,
             "features",
             complete="Every day the lookback needs is there, and each validated row has one row of features.",
         ),
-        partitions_def=spec.partitions_def,
-        backfill_policy=dg.BackfillPolicy.single_run() if use_case.windows else None,
     )
     def features(context: dg.AssetExecutionContext, validated_data: pl.LazyFrame) -> Iterator[dg.Output[Any]]:
         keys = partition_keys(context)
@@ -49,8 +47,7 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
             Verdict("complete", key, _reason(missing.get(key, []), expected.get(key, 0), given.get(key, 0)))
             for key in keys
         ]
-        count = "dagster/partition_row_count" if use_case.windows else "dagster/row_count"
-        yield from conclude(context, spec.key, rows, verdicts, {key: {count: given.get(key, 0)} for key in keys})
+        yield from conclude(context, spec.key, rows, verdicts, {key: row_count(key, given.get(key, 0)) for key in keys})
 
     return features
 

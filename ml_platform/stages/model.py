@@ -10,7 +10,7 @@ import polars as pl
 from ml_platform.ml.training import TrainedModel, feature_columns, fit
 from ml_platform.resources.lake import Lake
 from ml_platform.resources.tracking import StoredModel, Tracking
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, stage_step
 from ml_platform.stages.training_rows import CutoffRows, features_input, missing_features, rows_of
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
 from ml_platform.use_case import UseCase
@@ -27,15 +27,13 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         kinds={"scikitlearn", "mlflow"},
     )
 
-    @dg.multi_asset(
-        name=f"{use_case.name}__model",
-        outs={"model": dg.AssetOut.from_spec(spec, io_manager_key="models")},
+    @stage_step(
+        spec,
+        io_manager="models",
         ins={"features": features_input(use_case)},
-        check_specs=check_specs(
+        checks=check_specs(
             use_case, "model", trainable="Every day of the windows is there, with rows to train on and to hold out."
         ),
-        partitions_def=spec.partitions_def,
-        backfill_policy=dg.BackfillPolicy.single_run() if use_case.windows else None,
     )
     def model(
         context: dg.AssetExecutionContext, features: pl.LazyFrame, lake: Lake, tracking: Tracking

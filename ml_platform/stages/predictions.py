@@ -10,7 +10,7 @@ from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.training import TrainedModel
 from ml_platform.resources.lake import Lake
 from ml_platform.resources.tracking import Tracking, Version
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count, stage_step
 from ml_platform.stages.validated_data import rows_by_partition
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
 from ml_platform.use_case import UseCase
@@ -28,16 +28,12 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         asset_key(use_case, "promotion"), partition_mapping=dg.LastPartitionMapping() if use_case.windows else None
     )
 
-    @dg.multi_asset(
-        name=f"{use_case.name}__predictions",
-        outs={"predictions": dg.AssetOut.from_spec(spec, io_manager_key="tables")},
+    @stage_step(
+        spec,
+        io_manager="tables",
         ins={"features": dg.AssetIn(asset_key(use_case, "features"))},
         deps=[promotion],
-        check_specs=check_specs(
-            use_case, "predictions", predicted="Each row of features has a prediction by the champion."
-        ),
-        partitions_def=spec.partitions_def,
-        backfill_policy=dg.BackfillPolicy.single_run() if use_case.windows else None,
+        checks=check_specs(use_case, "predictions", predicted="Each row of features has a prediction by the champion."),
     )
     def predictions(
         context: dg.AssetExecutionContext, features: pl.DataFrame, lake: Lake, tracking: Tracking
@@ -50,10 +46,9 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         if champion is not None:
             version = lake.table(asset_key(use_case, "features")).version()
             rows = predict(use_case, tracking.load_model(champion.address), champion, features, version)
-        count = "dagster/partition_row_count" if use_case.windows else "dagster/row_count"
         shown = {"model_version": champion.number, "model_cutoff": champion.cutoff} if champion else {}
         yield from conclude(
-            context, spec.key, rows, verdicts, {key: {count: given.get(key, 0), **shown} for key in keys}
+            context, spec.key, rows, verdicts, {key: {**row_count(key, given.get(key, 0)), **shown} for key in keys}
         )
 
     return predictions

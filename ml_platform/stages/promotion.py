@@ -14,7 +14,7 @@ from ml_platform.ml.report import Report
 from ml_platform.ml.training import TrainedModel, feature_columns, fit
 from ml_platform.partitions import day_of
 from ml_platform.resources.tracking import CUTOFF_TAG, USE_CASE_TAG, StoredModel, Tracking, Version
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, stage_step
 from ml_platform.stages.training_rows import CutoffRows, features_input, rows_of
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
 from ml_platform.use_case import Gate, UseCase
@@ -52,23 +52,21 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
     )
     gates = {gate.name: _describe(gate.model_dump(exclude_none=True)) for gate in use_case.gates}
 
-    @dg.multi_asset(
-        name=f"{use_case.name}__promotion",
-        outs={"promotion": dg.AssetOut.from_spec(spec, io_manager_key="tables")},
+    @stage_step(
+        spec,
+        io_manager="tables",
         ins={
             "features": features_input(use_case),
             "model": dg.AssetIn(asset_key(use_case, "model")),
             "evaluation": dg.AssetIn(asset_key(use_case, "evaluation")),
         },
-        check_specs=[
+        checks=[
             *check_specs(
                 use_case, "promotion", evaluated="The model was evaluated on the rows that its hold-out has now."
             ),
             # a red gate is a verdict on the model, not on the decision, which is published either way
             *check_specs(use_case, "promotion", blocking=False, **gates),
         ],
-        partitions_def=spec.partitions_def,
-        backfill_policy=dg.BackfillPolicy.single_run() if use_case.windows else None,
     )
     def promotion(
         context: dg.AssetExecutionContext,

@@ -12,7 +12,7 @@ from ml_platform.partitions import day_of, windows_of
 from ml_platform.references import did_you_mean
 from ml_platform.sources import files, python
 from ml_platform.sources.delivery import Delivery, Wanted
-from ml_platform.stages.attributes import asset_partitions, asset_spec, check_specs
+from ml_platform.stages.attributes import asset_partitions, asset_spec, check_specs, row_count, stage_step
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
 from ml_platform.use_case import Contract, FilesSource, UseCase
 
@@ -31,14 +31,12 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(raw_columns(use_case))},
     )
 
-    @dg.multi_asset(
-        name=f"{use_case.name}__raw_data",
-        outs={"raw_data": dg.AssetOut.from_spec(spec, io_manager_key="tables")},
-        check_specs=check_specs(
+    @stage_step(
+        spec,
+        io_manager="tables",
+        checks=check_specs(
             use_case, "raw_data", readable="The source could be read, has rows and all columns of the contract."
         ),
-        partitions_def=spec.partitions_def,
-        backfill_policy=dg.BackfillPolicy.single_run() if use_case.windows else None,
     )
     def raw_data(context: dg.AssetExecutionContext) -> Iterator[dg.Output[Any]]:
         definition = asset_partitions(use_case, "raw_data")
@@ -103,5 +101,8 @@ def problem(delivery: Delivery, contract: Contract) -> str | None:
 def _metadata(delivery: Delivery, contract: Contract) -> dict[str, Any]:
     assert delivery.rows is not None
     left_out = [name for name in delivery.rows.columns if name not in contract.columns]
-    count = "dagster/row_count" if delivery.partition is None else "dagster/partition_row_count"
-    return {count: delivery.rows.height, "fingerprint": delivery.fingerprint, "columns_left_out": left_out}
+    return {
+        **row_count(delivery.partition, delivery.rows.height),
+        "fingerprint": delivery.fingerprint,
+        "columns_left_out": left_out,
+    }

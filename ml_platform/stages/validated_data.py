@@ -8,7 +8,7 @@ import polars as pl
 
 from ml_platform.io_managers.tables import column_schema
 from ml_platform.ml.contract import PARTITION, RESCUED, VIOLATIONS, split
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count, stage_step
 from ml_platform.stages.raw_data import raw_columns
 from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
 from ml_platform.use_case import UseCase
@@ -38,18 +38,14 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
     )
     limit = use_case.contract.quarantine_at_most
 
-    @dg.multi_asset(
-        name=f"{use_case.name}__validated_data",
-        outs={
-            "quarantine": dg.AssetOut.from_spec(quarantine, io_manager_key="tables"),
-            "validated_data": dg.AssetOut.from_spec(valid, io_manager_key="tables"),
-        },
+    @stage_step(
+        quarantine,
+        valid,
+        io_manager="tables",
         ins={"raw_data": dg.AssetIn(asset_key(use_case, "raw_data"))},
-        check_specs=check_specs(
+        checks=check_specs(
             use_case, "validated_data", contract=f"At most {limit:.2%} of the partition's rows break the contract."
         ),
-        partitions_def=valid.partitions_def,
-        backfill_policy=dg.BackfillPolicy.single_run() if use_case.windows else None,
     )
     def validated_data(context: dg.AssetExecutionContext, raw_data: pl.DataFrame) -> Iterator[dg.Output[Any]]:
         keys = partition_keys(context)
@@ -58,19 +54,18 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         counts = {key: (raw_rows.get(key, 0), bad_rows.get(key, 0)) for key in keys}
         broken = broken_rules(quarantined)
         # quarantine first: why a partition was refused must be there to look at
-        count = "dagster/partition_row_count" if use_case.windows else "dagster/row_count"
         yield from conclude(
             context,
             quarantine.key,
             quarantined,
             [],
-            {key: {count: bad, "broken_rules": broken.get(key, {})} for key, (_, bad) in counts.items()},
+            {key: {**row_count(key, bad), "broken_rules": broken.get(key, {})} for key, (_, bad) in counts.items()},
         )
         verdicts = [
             Verdict("contract", key, _reason(rows, bad, limit, broken.get(key, {})), {"rows": rows, "quarantined": bad})
             for key, (rows, bad) in counts.items()
         ]
-        metadata = {key: {count: rows - bad, "quarantined": bad} for key, (rows, bad) in counts.items()}
+        metadata = {key: {**row_count(key, rows - bad), "quarantined": bad} for key, (rows, bad) in counts.items()}
         yield from conclude(context, valid.key, kept, verdicts, metadata)
 
     return validated_data

@@ -1,0 +1,189 @@
+"""Models between stages: only what was published is found, by cutoff, and it predicts as it did when it was stored."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from ml_platform.io_managers.models import ModelIOManager, Models
+from ml_platform.io_managers.publishing import Audited
+from ml_platform.ml.training import TrainedModel, matrix, pipeline
+from ml_platform.partitions import accepted_previews
+from ml_platform.resources.tracking import StoredModel, Tracking
+
+MONDAYS = dg.WeeklyPartitionsDefinition("2024-01-01", day_offset=1, fmt="%Y-%m-%d", end_date="2024-01-29")
+WEEKLY: dict[str, Any] = {"partitions_def": MONDAYS, "backfill_policy": dg.BackfillPolicy.single_run()}
+FIRST, SECOND, THIRD = "2024-01-01", "2024-01-08", "2024-01-15"
+ROWS = pl.DataFrame({"size": [1.0, 2.0, 4.0, 8.0], "age": [3, None, 1, 2]})
+
+Cutoffs = Sequence[str | None]
+Trained = dict[str | None, TrainedModel]
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
+    folder = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):  # set by mlflow; undone afterwards
+            environment.setenv(name, "")
+            environment.delenv(name)
+        yield Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifacts=f"{folder}/artifacts")
+
+
+@pytest.fixture
+def shop(request: pytest.FixtureRequest) -> str:
+    """A use case that no other test has models of."""
+    return str(request.node.name).removeprefix("test_")
+
+
+def fitted(run_id: str, slope: float) -> TrainedModel:
+    from sklearn.linear_model import Ridge
+
+    inputs = matrix(ROWS, ("size", "age"))
+    return TrainedModel(
+        pipeline(inputs, Ridge()).fit(inputs, slope * np.arange(4)), "regression", ("size", "age"), run_id
+    )
+
+
+def model(
+    tracking: Tracking, shop: str, cutoffs: Cutoffs, refused: Mapping[str | None, str], trained: Trained
+) -> dg.AssetsDefinition:
+    """The asset that trains a model for each of some cutoffs; `trained` keeps them."""
+
+    def compute(context: dg.AssetExecutionContext) -> Any:
+        stored: dict[str | None, StoredModel] = {}
+        for slope, cutoff in enumerate(cutoffs, start=len(trained) + 1):
+            with tracking.run(context, shop, cutoff or "") as run:
+                trained[cutoff] = fitted(run.mlflow_run_id, slope)
+                stored[cutoff] = tracking.store_model(trained[cutoff], ROWS)
+        return Audited(stored, refused)
+
+    with accepted_previews():
+        return dg.asset(key=[shop, "model"], **({} if None in cutoffs else WEEKLY))(compute)
+
+
+def reader(shop: str, read: Callable[[Models], None], *, partitioned: bool = True) -> dg.AssetsDefinition:
+    def compute(model: Models) -> None:
+        read(model)
+
+    with accepted_previews():
+        return dg.asset(name="reader", ins={"model": dg.AssetIn([shop, "model"])}, **(WEEKLY if partitioned else {}))(
+            compute
+        )
+
+
+@contextmanager
+def running(tracking: Tracking) -> Iterator[Callable[..., dg.DagsterInstance]]:
+    """A function that materializes assets over a range of cutoffs, and the instance it does so in."""
+    ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def run(*assets: dg.AssetsDefinition, cutoffs: tuple[str, str] | None, only: str | None = None) -> Any:
+            dg.materialize(
+                assets,
+                instance=instance,
+                resources={"io_manager": ModelIOManager(tracking=tracking)},
+                selection=[only] if only else None,
+                tags=dict(zip(ends, cutoffs, strict=True)) if cutoffs else None,
+            )
+            return instance
+
+        yield run
+
+
+def test_the_next_stage_gets_the_models_of_its_cutoffs(tracking: Tracking, shop: str) -> None:
+    trained: Trained = {}
+    predictions: list[dict[str | None, Any]] = []
+    assets = [
+        model(tracking, shop, [FIRST, SECOND, THIRD], {}, trained),
+        reader(shop, lambda models: predictions.append({cutoff: one.predict(ROWS) for cutoff, one in models.items()})),
+    ]
+    with running(tracking) as run:
+        run(*assets, cutoffs=(FIRST, THIRD))
+        run(*assets, cutoffs=(SECOND, SECOND), only="reader")
+    assert [list(one) for one in predictions] == [[FIRST, SECOND, THIRD], [SECOND]]
+    for found in predictions:
+        for cutoff, values in found.items():
+            np.testing.assert_allclose(values, trained[cutoff].predict(ROWS), rtol=0, atol=1e-12)
+    assert not np.allclose(predictions[0][FIRST], predictions[0][SECOND])
+
+
+def test_a_refused_cutoff_is_not_published_and_the_others_are(tracking: Tracking, shop: str) -> None:
+    trained: Trained = {}
+    upstream = model(tracking, shop, [FIRST, SECOND], {SECOND: "one class only."}, trained)
+    with running(tracking) as run:
+        with pytest.raises(dg.Failure, match=rf"/model refused 1 of 2 partitions: {SECOND}: one class only\.$"):
+            run(upstream, cutoffs=(FIRST, SECOND))
+        later: list[Models] = []
+        instance = run(upstream, reader(shop, later.append), cutoffs=(FIRST, SECOND), only="reader")
+        assert instance.get_materialized_partitions(dg.AssetKey([shop, "model"])) == {FIRST}
+    assert later[0][FIRST].run_id == trained[FIRST].run_id
+    with pytest.raises(LookupError, match=rf"has no model of cutoff '{SECOND}'; materialize its model first\.$"):
+        later[0].stored(SECOND)
+
+
+def test_a_refused_cutoff_keeps_the_model_it_had(tracking: Tracking, shop: str) -> None:
+    trained: Trained = {}
+    with running(tracking) as run:
+        run(model(tracking, shop, [FIRST], {}, trained), cutoffs=(FIRST, FIRST))
+        before = trained[FIRST].run_id
+        with pytest.raises(dg.Failure):
+            run(model(tracking, shop, [FIRST], {FIRST: "too few rows."}, trained), cutoffs=(FIRST, FIRST))
+    assert trained[FIRST].run_id != before
+    assert tracking.model_of(shop, FIRST).run_id == before
+
+
+def test_a_cutoff_that_is_refused_before_training_needs_no_model(tracking: Tracking, shop: str) -> None:
+    trained: Trained = {}
+    with running(tracking) as run, pytest.raises(dg.Failure, match="too few rows"):
+        run(model(tracking, shop, [SECOND], {FIRST: "too few rows."}, trained), cutoffs=(FIRST, SECOND))
+    assert tracking.model_of(shop, SECOND).run_id == trained[SECOND].run_id
+
+
+def test_a_model_trained_again_takes_the_place_of_the_one_before(tracking: Tracking, shop: str) -> None:
+    trained: Trained = {}
+    with running(tracking) as run:
+        for _ in range(2):
+            run(model(tracking, shop, [FIRST], {}, trained), cutoffs=(FIRST, FIRST))
+    assert tracking.model_of(shop, FIRST).run_id == trained[FIRST].run_id
+
+
+def test_without_partitions_there_is_one_model(tracking: Tracking, shop: str) -> None:
+    trained: Trained = {}
+    seen: list[Models] = []
+    with running(tracking) as run:
+        run(model(tracking, shop, [None], {}, trained), reader(shop, seen.append, partitioned=False), cutoffs=None)
+    assert list(seen[0]) == [None]
+    assert len(seen[0]) == 1
+    np.testing.assert_allclose(seen[0][None].predict(ROWS), trained[None].predict(ROWS), rtol=0, atol=1e-12)
+
+
+def test_models_are_looked_for_when_they_are_asked_for(tracking: Tracking, shop: str) -> None:
+    models = Models(tracking, shop, [FIRST, SECOND])
+    assert list(models) == [FIRST, SECOND]
+    assert len(models) == 2
+    with pytest.raises(LookupError, match="has no model of cutoff"):
+        models[FIRST]
+
+
+def test_a_window_before_the_first_cutoff_has_no_models(tracking: Tracking, shop: str) -> None:
+    with accepted_previews():
+        before = dg.TimeWindowPartitionMapping(-1, -1, allow_nonexistent_upstream_partitions=True)
+    trained: Trained = {}
+    seen: list[Models] = []
+
+    def compute(model: Models) -> None:
+        seen.append(model)
+
+    after = dg.asset(
+        name="reader", ins={"model": dg.AssetIn([shop, "model"], partition_mapping=before)}, partitions_def=MONDAYS
+    )(compute)
+    assets = [model(tracking, shop, [FIRST], {}, trained), after]
+    with running(tracking) as run:
+        run(*assets, cutoffs=(FIRST, FIRST), only=f"{shop}/model")
+        run(*assets, cutoffs=(FIRST, FIRST), only="reader")
+    assert list(seen[0]) == []

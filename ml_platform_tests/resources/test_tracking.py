@@ -1,0 +1,414 @@
+"""The tracking server: runs that end as they went, models that come back the same, and files that are not believed."""
+
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from ml_platform.ml.training import TrainedModel, matrix, pipeline
+from ml_platform.references import load
+from ml_platform.resources.tracking import CUTOFF_TAG, MODEL_FILE, USE_CASE_TAG, StoredModel, Tracking, Version
+from ml_platform.use_case import Task
+
+ROWS = pl.DataFrame(
+    {
+        "visits": [1, None, 3, 4, 5, 6, None, 8] * 5,
+        "amount": [0.1, 0.2, None, 0.4, 0.5, 0.6, 0.7, 0.8] * 5,
+        "shop": ["a", "b", None, "a", "ü", "b", "a", "c"] * 5,
+        "paid": [True, False, None, True, False, True, False, True] * 5,
+        "fraud": [0, 1, 0, 1, 0, 1, 1, 0] * 5,
+        "colour": ["red", "green", "blue", "red", "red", "blue", "green", "red"] * 5,
+    }
+)
+COLUMNS = ("visits", "amount", "shop", "paid")
+LABELS: dict[Task, str] = {
+    "binary_classification": "fraud",
+    "multiclass_classification": "colour",
+    "regression": "fraud",
+}
+CUTOFF = "2024-01-08"
+
+executed: list[str] = []
+
+
+class Trap:
+    """An object that leaves a trace when it is made from a file."""
+
+    def __new__(cls) -> "Trap":
+        executed.append("made")
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        executed.append("loaded")
+
+
+class PickledTrap:
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return executed.append, ("unpickled",)
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
+    folder = tmp_path_factory.mktemp("tracking")
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):  # set by mlflow; undone afterwards
+            environment.setenv(name, "")
+            environment.delenv(name)
+        yield Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifacts=f"{folder}/artifacts")
+
+
+@pytest.fixture(scope="module")
+def client(tracking: Tracking) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking.uri)
+
+
+def in_asset(body: Callable[[dg.AssetExecutionContext], Any]) -> Any:
+    """What a function of the context gives inside an asset's step."""
+    results = []
+
+    @dg.asset
+    def asset(context: dg.AssetExecutionContext) -> None:
+        results.append(body(context))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        dg.materialize([asset], instance=instance)
+    return results[0]
+
+
+def fitted(run_id: str, task: Task = "regression", estimator: str = "sklearn.linear_model.Ridge") -> TrainedModel:
+    inputs = matrix(ROWS, COLUMNS)
+    made = pipeline(inputs, load(estimator)()).fit(inputs, ROWS[LABELS[task]].to_numpy())
+    return TrainedModel(made, task, COLUMNS, run_id)
+
+
+def store(tracking: Tracking, use_case: str, cutoff: str = CUTOFF, **model: Any) -> tuple[TrainedModel, StoredModel]:
+    """A model trained and stored in a run of its own."""
+
+    def train(context: dg.AssetExecutionContext) -> tuple[TrainedModel, StoredModel]:
+        with tracking.run(context, use_case, cutoff) as run:
+            trained = fitted(run.mlflow_run_id, **model)
+            return trained, tracking.store_model(trained, ROWS.head(3))
+
+    stored: tuple[TrainedModel, StoredModel] = in_asset(train)
+    return stored
+
+
+def folder_of(stored: StoredModel) -> Path:
+    from mlflow.artifacts import download_artifacts
+
+    return Path(download_artifacts(stored.address))
+
+
+def test_a_run_that_went_well_is_finished(tracking: Tracking, client: Any) -> None:
+    def body(context: dg.AssetExecutionContext) -> str:
+        with tracking.run(context, "finished", CUTOFF) as run:
+            run.log_params({f"name_{number}": number for number in range(101)})
+            run.log_metric("rows", 3)
+            assert client.get_run(run.mlflow_run_id).info.status == "RUNNING"
+            return str(run.mlflow_run_id)
+
+    run = client.get_run(in_asset(body))
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time >= run.info.start_time
+    assert len(run.data.params) == 101
+    assert run.data.metrics == {"rows": 3}
+
+
+def test_a_run_whose_block_raises_is_failed_and_the_exception_comes_through(tracking: Tracking, client: Any) -> None:
+    run_ids = []
+
+    def body(context: dg.AssetExecutionContext) -> None:
+        with tracking.run(context, "failed", CUTOFF) as run:
+            run_ids.append(run.mlflow_run_id)
+            raise ZeroDivisionError("of the training")
+
+    with pytest.raises(ZeroDivisionError, match="of the training"):
+        in_asset(body)
+    assert client.get_run(run_ids[0]).info.status == "FAILED"
+
+
+def test_an_interrupted_run_is_failed(tracking: Tracking, client: Any) -> None:
+    run_ids = []
+
+    def body(context: dg.AssetExecutionContext) -> None:
+        with tracking.run(context, "interrupted", CUTOFF) as run:
+            run_ids.append(run.mlflow_run_id)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_asset(body)
+    assert client.get_run(run_ids[0]).info.status == "FAILED"
+
+
+def test_a_run_names_its_dagster_run_its_use_case_and_its_cutoff(tracking: Tracking, client: Any) -> None:
+    def body(context: dg.AssetExecutionContext) -> tuple[str, str]:
+        with tracking.run(context, "linked", CUTOFF) as run:
+            return context.run.run_id, run.mlflow_run_id
+
+    dagster_run, mlflow_run = in_asset(body)
+    run = client.get_run(mlflow_run)
+    assert run.data.tags["dagster_run_id"] == dagster_run
+    assert run.data.tags[USE_CASE_TAG] == "linked"
+    assert run.data.tags[CUTOFF_TAG] == CUTOFF
+    assert client.get_experiment(run.info.experiment_id).name == "linked"
+
+
+@pytest.mark.parametrize(("cutoff", "name"), [(CUTOFF, "named 2024-01-08"), ("", "named")])
+def test_a_run_has_the_name_of_its_use_case_and_cutoff(tracking: Tracking, client: Any, cutoff: str, name: str) -> None:
+    def body(context: dg.AssetExecutionContext) -> str:
+        with tracking.run(context, "named", cutoff) as run:
+            return str(run.mlflow_run_id)
+
+    assert client.get_run(in_asset(body)).info.run_name == name
+
+
+def test_two_runs_of_one_dagster_run_are_two_runs(tracking: Tracking, client: Any) -> None:
+    def body(context: dg.AssetExecutionContext) -> list[str]:
+        found = []
+        for cutoff in ("2024-01-08", "2024-01-15"):
+            with tracking.run(context, "twice", cutoff) as run:
+                run.log_params({"cutoff": cutoff})
+                found.append(run.mlflow_run_id)
+        return found
+
+    first, second = (client.get_run(run_id) for run_id in in_asset(body))
+    assert first.info.run_id != second.info.run_id
+    assert (first.data.params, second.data.params) == ({"cutoff": "2024-01-08"}, {"cutoff": "2024-01-15"})
+    assert (first.info.status, second.info.status) == ("FINISHED", "FINISHED")
+    assert first.data.tags["dagster_run_id"] == second.data.tags["dagster_run_id"]
+
+
+def test_a_run_that_someone_left_open_is_not_written_to(tracking: Tracking, client: Any) -> None:
+    import mlflow
+
+    def body(context: dg.AssetExecutionContext) -> str:
+        with tracking.run(context, "alone", CUTOFF) as run:
+            run.log_params({"seed": 0})
+            return str(run.mlflow_run_id)
+
+    in_asset(body)
+    left_open = mlflow.start_run(experiment_id=client.create_experiment("left_open"))
+    try:
+        own = client.get_run(in_asset(body))
+        assert client.get_run(left_open.info.run_id).data.params == {}
+        assert own.data.params == {"seed": "0"}
+        assert own.info.status == "FINISHED"
+    finally:
+        mlflow.end_run()
+
+
+@pytest.mark.parametrize(
+    ("task", "estimator"),
+    [
+        ("binary_classification", "sklearn.ensemble.HistGradientBoostingClassifier"),
+        ("binary_classification", "sklearn.ensemble.RandomForestClassifier"),
+        ("multiclass_classification", "sklearn.linear_model.LogisticRegression"),
+        ("regression", "sklearn.ensemble.GradientBoostingRegressor"),
+    ],
+)
+def test_a_model_that_is_loaded_predicts_as_the_one_that_was_stored(
+    tracking: Tracking, task: Task, estimator: str
+) -> None:
+    trained, stored = store(tracking, "loaded", task=task, estimator=estimator)
+    loaded = tracking.load_model(stored.address)
+    assert (loaded.task, loaded.columns, loaded.run_id) == (trained.task, trained.columns, trained.run_id)
+    np.testing.assert_allclose(loaded.predict(ROWS), trained.predict(ROWS), rtol=0, atol=1e-12)
+    if task == "multiclass_classification":
+        assert list(loaded.pipeline.classes_) == ["blue", "green", "red"]
+
+
+def test_a_model_with_missing_integers_keeps_its_signature(tracking: Tracking) -> None:
+    from mlflow.models import Model
+
+    _, stored = store(tracking, "signed", task="binary_classification", estimator="sklearn.tree.DecisionTreeClassifier")
+    described = Model.load(str(folder_of(stored)))
+    assert ROWS.head(3)["visits"].null_count() == 1
+    assert described.signature.inputs.input_names() == list(COLUMNS)
+    assert [kind.name for kind in described.signature.inputs.input_types()] == ["double", "double", "string", "double"]
+    assert described.load_input_example(str(folder_of(stored))).shape == (3, 4)
+
+
+def test_the_signature_has_the_shape_of_what_is_served(tracking: Tracking) -> None:
+    import mlflow
+
+    _, stored = store(
+        tracking, "served", task="binary_classification", estimator="sklearn.linear_model.LogisticRegression"
+    )
+    served = mlflow.pyfunc.load_model(str(folder_of(stored)))
+    assert served.metadata.signature.outputs.inputs[0].shape[1:] == served.predict(matrix(ROWS, COLUMNS)).shape[1:]
+
+
+def test_a_stored_model_is_not_found_before_it_is_published(tracking: Tracking) -> None:
+    trained, stored = store(tracking, "published")
+    message = "^published has no model of cutoff '2024-01-08'; materialize its model first.$"
+    with pytest.raises(LookupError, match=message):
+        tracking.model_of("published", CUTOFF)
+    tracking.publish_model(stored)
+    assert tracking.model_of("published", CUTOFF) == stored
+    assert stored.run_id == trained.run_id
+
+
+def test_the_newest_published_model_of_a_cutoff_is_found(tracking: Tracking) -> None:
+    _, first = store(tracking, "newest")
+    _, second = store(tracking, "newest")
+    _, other = store(tracking, "newest", cutoff="2024-01-15")
+    for stored in (first, other):
+        tracking.publish_model(stored)
+    assert tracking.model_of("newest", CUTOFF) == first
+    tracking.publish_model(second)
+    assert tracking.model_of("newest", CUTOFF) == second
+    assert tracking.model_of("newest", "2024-01-15") == other
+
+
+def test_a_model_without_partitions_has_the_empty_cutoff(tracking: Tracking) -> None:
+    _, stored = store(tracking, "undated", cutoff="")
+    tracking.publish_model(stored)
+    assert tracking.model_of("undated", "") == stored
+    with pytest.raises(LookupError):
+        tracking.model_of("undated", CUTOFF)
+
+
+def test_a_use_case_that_never_ran_has_no_model(tracking: Tracking) -> None:
+    with pytest.raises(LookupError, match=r"^never_ran has no model of cutoff ''"):
+        tracking.model_of("never_ran", "")
+
+
+@pytest.fixture
+def trapped(tracking: Tracking) -> tuple[StoredModel, Path]:
+    """A stored model whose file a trap has taken the place of."""
+    import skops.io
+    from sklearn.pipeline import Pipeline
+
+    _, stored = store(tracking, "trapped")
+    file = folder_of(stored) / MODEL_FILE
+    skops.io.dump(Pipeline([("estimator", Trap())]), file)
+    executed.clear()
+    return stored, file
+
+
+def test_a_file_of_a_type_that_is_not_trusted_is_refused_and_not_run(
+    tracking: Tracking, trapped: tuple[StoredModel, Path]
+) -> None:
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    stored, file = trapped
+    with pytest.raises(UntrustedTypesFoundException, match="Trap"):
+        tracking.load_model(stored.address)
+    assert executed == []
+    skops.io.load(file, trusted=[f"{__name__}.Trap"])
+    assert "made" in executed
+
+
+def test_the_list_of_trusted_types_inside_an_artifact_is_not_believed(
+    tracking: Tracking, trapped: tuple[StoredModel, Path]
+) -> None:
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    stored, file = trapped
+    described = file.with_name("MLmodel")
+    text = described.read_text()
+    described.write_text(text.replace("skops_trusted_types:\n", f"skops_trusted_types:\n    - {__name__}.Trap\n"))
+    assert described.read_text() != text
+    with pytest.raises(UntrustedTypesFoundException, match="Trap"):
+        tracking.load_model(stored.address)
+    assert executed == []
+
+
+def test_a_pickle_in_the_place_of_the_model_is_refused_and_not_run(
+    tracking: Tracking, trapped: tuple[StoredModel, Path]
+) -> None:
+    stored, file = trapped
+    file.write_bytes(pickle.dumps(PickledTrap()))
+    with pytest.raises(BadZipFile):
+        tracking.load_model(stored.address)
+    assert executed == []
+
+
+def test_an_artifact_that_says_it_is_a_pickle_is_not_unpickled(
+    tracking: Tracking, trapped: tuple[StoredModel, Path]
+) -> None:
+    stored, file = trapped
+    described = file.with_name("MLmodel")
+    text = described.read_text().replace("model.skops", "model.pkl").replace("format: skops", "format: cloudpickle")
+    described.write_text(text)
+    file.with_name("model.pkl").write_bytes(pickle.dumps(PickledTrap()))
+    file.unlink()
+    with pytest.raises(FileNotFoundError):
+        tracking.load_model(stored.address)
+    assert executed == []
+
+
+def test_a_description_that_asks_for_code_is_refused_and_not_run(
+    tracking: Tracking, trapped: tuple[StoredModel, Path]
+) -> None:
+    from yaml import YAMLError
+
+    stored, file = trapped
+    text = f"!!python/object/apply:{__name__}.executed.append [described]\n"
+    described = file.with_name("MLmodel")
+    described.write_text(described.read_text() + f"more: {text}")
+    with pytest.raises(YAMLError):
+        tracking.load_model(stored.address)
+    assert executed == []
+
+
+def test_metrics_and_pictures_are_added_to_a_run_that_has_ended(tracking: Tracking, client: Any) -> None:
+    trained, _ = store(tracking, "evaluated")
+    tracking.log_evaluation(trained.run_id, {"r2": 0.5}, {"residuals": b"\x89PNG"})
+    tracking.log_evaluation(trained.run_id, {"r2": 0.75}, {})
+    run = client.get_run(trained.run_id)
+    assert run.data.metrics == {"r2": 0.75}
+    assert run.info.status == "FINISHED"
+    assert [one.path for one in client.list_artifacts(trained.run_id, "evaluation")] == ["evaluation/residuals.png"]
+    assert Path(client.download_artifacts(trained.run_id, "evaluation/residuals.png")).read_bytes() == b"\x89PNG"
+
+
+def test_a_model_that_is_registered_twice_has_one_version(tracking: Tracking, client: Any) -> None:
+    _, first = store(tracking, "registered")
+    _, second = store(tracking, "registered", cutoff="2024-01-15")
+    version = tracking.register("registered", first, {CUTOFF_TAG: CUTOFF})
+    assert version == Version("registered", 1, first.run_id, CUTOFF, first.address)
+    assert tracking.register("registered", first, {CUTOFF_TAG: "another"}) == version
+    assert tracking.register("registered", second, {CUTOFF_TAG: "2024-01-15"}).number == 2
+    assert tracking.register("registered", first, {}) == version
+    assert len(client.search_model_versions("name = 'registered'")) == 2
+
+
+def test_the_champion_is_the_version_that_was_crowned_last(tracking: Tracking) -> None:
+    trained, stored = store(tracking, "crowned")
+    _, other = store(tracking, "crowned", cutoff="2024-01-15")
+    first = tracking.register("crowned", stored, {CUTOFF_TAG: CUTOFF})
+    second = tracking.register("crowned", other, {CUTOFF_TAG: "2024-01-15"})
+    assert tracking.champion("crowned") is None
+    tracking.crown(second)
+    assert tracking.champion("crowned") == second
+    tracking.crown(first)
+    champion = tracking.champion("crowned")
+    assert champion == first
+    np.testing.assert_array_equal(tracking.load_model(champion.address).predict(ROWS), trained.predict(ROWS))
+
+
+def test_a_registry_that_does_not_exist_has_no_champion(tracking: Tracking) -> None:
+    assert tracking.champion("never_registered") is None
+
+
+def test_telemetry_is_off(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    tracking.champion("never_registered")
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_telemetry_that_someone_turned_on_stays_on(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    tracking.champion("never_registered")
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
