@@ -4,7 +4,16 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, NoReturn, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails
 
 from ml_platform.references import did_you_mean
@@ -13,16 +22,21 @@ UNITS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 
 
 def _parse_duration(value: object) -> object:
-    if not isinstance(value, str):
+    if isinstance(value, timedelta) and value >= timedelta(0):
         return value
-    number, _, unit = value.strip().partition(" ")
+    number, _, unit = str(value).strip().partition(" ")
     seconds = UNITS.get(unit.strip().removesuffix("s"))
-    if seconds is None or not number.isdigit():
-        raise ValueError(f"'{value}' is no duration; write a whole number and a unit, such as '7 days' or '12 hours'.")
-    return timedelta(seconds=int(number) * seconds)
+    try:
+        if seconds is not None and number.isdecimal():
+            return timedelta(seconds=int(number) * seconds)
+    except (OverflowError, ValueError):  # more than a timedelta, or than int() reads
+        pass
+    raise ValueError(f"'{value}' is no duration; write a whole number and a unit, such as '7 days' or '12 hours'.")
 
 
 def _parse_share(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"'{value}' is no share; write a percentage such as '2%'.")  # noqa: TRY004 - pydantic's
     if not isinstance(value, str):
         return value
     try:
@@ -43,6 +57,18 @@ Share = Annotated[
 Reference = Annotated[
     str, Field(examples=[".features:build"], pattern=r"^\.?[A-Za-z_][\w.]*[:.][A-Za-z_]\w*$|^\{\{.*\}\}$")
 ]
+
+
+def one_error(wanted: str) -> WrapValidator:
+    """Refuse what no member of a union takes once, as not `wanted`, instead of once for each member."""
+
+    def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(f"{value!r} is not {wanted}.") from None
+
+    return WrapValidator(validate)
 
 
 def refuse(title: str, at: Sequence[str | int], message: str, value: object) -> NoReturn:
@@ -72,6 +98,14 @@ class Block(BaseModel):
     @classmethod
     def _explained(cls, error: Any) -> InitErrorDetails:
         at, value = error["loc"], error["input"]
+        if at and (field := cls.model_fields.get(at[0])) and field.discriminator:
+            at = (at[0], *at[2:])  # without the name of the union's member, which stands in no YAML file
+        if error["type"] == "union_tag_invalid":
+            tags = [tag.strip("' ") for tag in error["ctx"]["expected_tags"].split(",")]
+            tag = error["ctx"]["tag"]
+            return _error((*at, "type"), f"'{tag}' is not allowed here; {did_you_mean(tag, tags)}", value)
+        if error["type"] == "union_tag_not_found":
+            return _error((*at, "type"), "the key 'type' is missing.", value)
         if error["type"] == "extra_forbidden":
             keys = [field.alias or name for name, field in cls.model_fields.items()]
             return _error(at, f"unknown key '{at[-1]}'; {did_you_mean(str(at[-1]), keys)}", value)

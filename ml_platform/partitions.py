@@ -57,6 +57,8 @@ def cutoff_partitions(use_case: UseCase) -> dg.TimeWindowPartitionsDefinition | 
     first_day = first.date() if first.time() == time() else first.date() + timedelta(days=1)
     # a cutoff is there as soon as it is reached, not when the period that it opens is over
     end = windows.end + LONGEST[model.every] if windows.end else None
+    if end and windows.end and model.every == "month":  # a month has not always its greatest length
+        end = (windows.end.replace(day=1) + LONGEST["month"] + timedelta(days=1)).replace(day=1)
     return _definition(model.every, first_day, end, WEEKDAYS.index(model.weekday), end_offset=1)
 
 

@@ -49,7 +49,9 @@ def problem(reference: str) -> str | None:
         spec = None
     if spec is None:
         return f"no package '{top}' is installed here; install it or correct '{reference}'."
-    place = Path(spec.origin or "").parent if spec.submodule_search_locations else Path(spec.origin or "")
+    # a package without __init__.py may lie in several folders and has no origin
+    places = [Path(folder) for folder in spec.submodule_search_locations or ()] or [Path(spec.origin or "")]
+    place = next((place for place in places if rest and _module_file(place, rest[0])), places[0])
     for depth, name in enumerate(rest, start=1):
         found = _module_file(place, name)
         if found is None:
@@ -82,18 +84,16 @@ def _names_in(place: Path) -> list[str] | None:
     if file.suffix != ".py" or not file.exists():
         return None
     names: list[str] = []
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for node in ast.parse(file.read_bytes(), str(file)).body:
         match node:
-            case ast.FunctionDef(name="__getattr__") | ast.ImportFrom(names=[ast.alias(name="*")]):
-                return None
-            case ast.FunctionDef() | ast.ClassDef():
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 names.append(node.name)
             case ast.Import() | ast.ImportFrom():
-                names += [alias.asname or alias.name for alias in node.names]
-            case ast.Assign():
-                names += [target.id for target in node.targets if isinstance(target, ast.Name)]
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                names.append(name)
-            case ast.If() | ast.Try():
+                names += [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+            case ast.Assign() | ast.AnnAssign():
+                names += [
+                    name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+                ]
+            case ast.If() | ast.Try() | ast.With() | ast.For() | ast.While() | ast.Match():
                 return None
-    return [name for name in names if not name.startswith("_")]
+    return None if {"*", "__getattr__"}.intersection(names) else [name for name in names if not name.startswith("_")]

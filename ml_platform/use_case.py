@@ -1,12 +1,14 @@
 """The vocabulary of a use case: the blocks of its YAML file and the words for stages, tasks and metrics."""
 
+import re
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+import polars as pl
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from ml_platform.blocks import Block, Duration, Reference, Share, refuse
+from ml_platform.blocks import Block, Duration, Reference, Share, one_error, refuse
 from ml_platform.references import did_you_mean
 
 Stage = Literal[
@@ -17,7 +19,21 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
 Cadence = Literal["day", "week", "month"]
 ColumnType = Literal["int64", "float64", "string", "boolean", "datetime", "date"]
-Scalar = int | float | str | bool
+Scalar = Annotated[int | float | str | bool, one_error("a number, a text, true or false")]
+Argument = Annotated[Scalar | list[Scalar], one_error("a number, a text, true or false, or a list of them")]
+Bound = Annotated[
+    int | Annotated[float, Field(allow_inf_nan=False)] | date, one_error("a number or a date such as 2018-04-01")
+]
+PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "int64": (int,),
+    "float64": (int, float),
+    "string": (str,),
+    "boolean": (bool,),
+    "datetime": (),
+    "date": (),
+}
+# the platform's own columns, and what polars or a JSON path would take for a pattern
+RESERVED = re.compile(r"partition|rescued|violations|__.*|\*|\^.*\$|.*[\"\\].*", re.DOTALL)
 
 METRICS: dict[Task, tuple[str, ...]] = {
     "binary_classification": (
@@ -44,7 +60,7 @@ class PythonSource(Block):
         description="The function, called as `function(start, end, **arguments)` for the half-open window [start, end) "
         "of whole partitions (as `function(**arguments)` without partitions); it returns a dataframe."
     )
-    arguments: dict[str, Scalar | list[Scalar]] = Field(
+    arguments: dict[str, Argument] = Field(
         default_factory=dict, description="Further keyword arguments of the function."
     )
 
@@ -77,6 +93,9 @@ class Partitions(Block):
     def _check_order(self) -> Self:
         if self.end and self.end <= self.start:
             refuse("Partitions", ["end"], f"the end {self.end} is not after the start {self.start}.", self.end)
+        if (self.every == "week" and self.start.weekday()) or (self.every == "month" and self.start.day > 1):
+            first = "on a Monday" if self.every == "week" else "on the first of a month"
+            refuse("Partitions", ["start"], f"a {self.every} begins {first}, {self.start} is none.", self.start)
         return self
 
 
@@ -87,8 +106,8 @@ class Column(Block):
         description="The type; values of other types are coerced, what cannot be goes to quarantine."
     )
     nullable: bool = Field(default=True, description="Whether values may be missing.")
-    min: float | date | None = Field(default=None, description="The least value allowed.")
-    max: float | date | None = Field(default=None, description="The greatest value allowed.")
+    min: Bound | None = Field(default=None, description="The least value allowed.")
+    max: Bound | None = Field(default=None, description="The greatest value allowed.")
     one_of: list[Scalar] | None = Field(default=None, description="The only values allowed.")
     matches: str | None = Field(default=None, description="A regular expression that the whole text must match.")
 
@@ -103,7 +122,27 @@ class Column(Block):
             refuse(
                 "Column", ["matches"], f"only a string can match a pattern, this column is {self.type}.", self.matches
             )
+        if self.min is not None and self.max is not None and self.min > self.max:  # type: ignore[operator]
+            refuse("Column", ["max"], f"no value is at least {self.min} and at most {self.max}.", self.max)
+        self._check_choices()
+        self._check_pattern()
         return self
+
+    def _check_choices(self) -> None:
+        fitting = PYTHON_TYPES[self.type]
+        for choice in self.one_of or ():
+            if not isinstance(choice, fitting) or (isinstance(choice, bool) and bool not in fitting):
+                refuse("Column", ["one_of"], f"{choice!r} does not fit a column of type {self.type}.", choice)
+        if self.one_of == []:
+            refuse("Column", ["one_of"], "there is no value to choose from; write at least one.", self.one_of)
+
+    def _check_pattern(self) -> None:
+        if self.matches is not None:
+            try:
+                pl.Series([""]).str.contains(f"^(?:{self.matches})$")
+            except pl.exceptions.ComputeError as error:
+                reason = str(error).rpartition("error: ")[2]
+                refuse("Column", ["matches"], f"'{self.matches}' is no regular expression: {reason}.", self.matches)
 
 
 class Contract(Block):
@@ -121,8 +160,15 @@ class Contract(Block):
 
     @model_validator(mode="after")
     def _check_columns_exist(self) -> Self:
+        for name in self.columns:
+            if RESERVED.fullmatch(name):
+                refuse(
+                    "Contract", ["columns", name], f"no column may be called '{name}'; rename it in the source.", name
+                )
         for index, name in enumerate(self.key):
             self.require(name, "Contract", ["key", index])
+            if name in self.key[:index]:
+                refuse("Contract", ["key", index], f"the column '{name}' is in the key twice.", name)
         if self.event_time is not None:
             self.require(self.event_time, "Contract", ["event_time"])
             if self.columns[self.event_time].type != "datetime":
@@ -152,7 +198,9 @@ class Features(Block):
     )
     lookback: Duration = Field(default=timedelta(0), description="How far before a row's time its features look.")
     columns: list[str] | None = Field(
-        default=None, description="The features the model sees; without it all columns but key, event time and label."
+        default=None,
+        min_length=1,
+        description="The features the model sees; without it all columns but key, event time and label.",
     )
 
 
@@ -185,7 +233,9 @@ class Model(Block):
         default=0.25, description="Without partitions: the share of rows held out, chosen by a hash of the key."
     )
     threshold: float = Field(default=0.5, ge=0, le=1, description="The score from which a row counts as positive.")
-    seed: int = Field(default=0, ge=0, description="The seed of everything random: training, intervals, pictures.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="The seed of everything random: training, intervals, pictures."
+    )
     refit: bool = Field(
         default=False, description="Train once more, on all rows whose label was known, after the gates have passed."
     )
@@ -218,7 +268,7 @@ class Gate(Block):
 class Registry(Block):
     """Where versions of the model are kept."""
 
-    name: str = Field(description="The registered model's name in MLflow.", pattern=r"^[\w.-]+$")
+    name: str = Field(description="The registered model's name in MLflow.", pattern=r"^[\w.-]+$|^\{\{.*\}\}$")
 
 
 class UseCase(Block):
@@ -233,7 +283,10 @@ class UseCase(Block):
         default_factory=list, description="Who answers for it: e-mail addresses or `team:name`.", examples=["team:risk"]
     )
     source: Source = Field(description="Where raw data comes from.")
-    partitions: Partitions | Literal["none"] = Field(description="How the data is cut by event time, or `none`.")
+    partitions: Annotated[Partitions, Tag("windows")] | Annotated[Literal["none"], Tag("none")] = Field(
+        description="How the data is cut by event time, or `none`.",
+        discriminator=Discriminator(lambda value: "none" if isinstance(value, str) else "windows"),
+    )
     contract: Contract = Field(description="What the data must be.")
     features: Features = Field(default_factory=Features, description="How features are computed.")
     label: Label = Field(description="What is to be predicted.")
@@ -257,7 +310,13 @@ class UseCase(Block):
 
     @model_validator(mode="after")
     def _check_blocks_fit_together(self) -> Self:
-        self.contract.require(self.label.column, "UseCase", ["label", "column"])
+        label = self.label.column
+        self.contract.require(label, "UseCase", ["label", "column"])
+        if label in {*self.contract.key, self.contract.event_time}:
+            refuse("UseCase", ["label", "column"], f"'{label}' is the key or the event time, not a label.", label)
+        if label in (self.features.columns or ()):
+            at: list[str | int] = ["features", "columns", (self.features.columns or []).index(label)]
+            refuse("UseCase", at, f"the label '{label}' is not known when a prediction is made.", label)
         for index, gate in enumerate(self.gates):
             if gate.metric not in METRICS[self.task]:
                 message = (

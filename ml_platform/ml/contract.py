@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal
 
 import polars as pl
+import polars.selectors as cs
 
 from ml_platform.use_case import Cadence, Column, ColumnType, Contract
 
@@ -38,21 +40,17 @@ def coerce(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
 
     `rescued` is null where every value fits; no value is lost, and no other column is kept.
     """
-    same = {name for name, column in contract.columns.items() if frame.schema[name] == DTYPES[column.type]}
-    typed = frame.select(
-        *(
-            _without_nan(name, column.type)
-            if name in same
-            else _coerced(name, frame.schema[name], column.type).alias(name)
-            for name, column in contract.columns.items()
-        )
+    # a NaN is a missing number, whatever the column's type
+    given = frame.select(*contract.columns).with_columns(cs.float().fill_nan(None))
+    typed = given.select(
+        _coerced(name, given.schema[name], column.type).alias(name) for name, column in contract.columns.items()
     )
-    lost = {name: frame[name].is_not_null() & typed[name].is_null() for name in contract.columns if name not in same}
+    lost = {name: given[name].is_not_null() & typed[name].is_null() for name in contract.columns}
     lost = {name: mask for name, mask in lost.items() if mask.any()}
     if not lost:
         return typed.with_columns(pl.lit(None, pl.String).alias(RESCUED))
-    originals = frame.select(
-        pl.when(mask).then(pl.col(name).cast(pl.String)).alias(name) for name, mask in lost.items()
+    originals = pl.DataFrame(
+        {name: _text(given[name].zip_with(mask, given[name].clear(1))) for name, mask in lost.items()}
     )
     rescued = originals.select(
         pl.when(pl.any_horizontal(pl.all().is_not_null())).then(pl.struct(pl.all()).struct.json_encode()).alias(RESCUED)
@@ -60,39 +58,96 @@ def coerce(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     return typed.hstack(rescued)
 
 
-def _without_nan(name: str, kept: ColumnType) -> pl.Expr:
-    return pl.col(name).fill_nan(None) if kept == "float64" else pl.col(name)
+def _text(values: pl.Series) -> pl.Series:
+    """Values as text, also those that polars cannot cast to it."""
+    if isinstance(values.dtype, pl.Datetime | pl.Date):
+        return values.to_physical().cast(pl.String) if _fits(values).not_().any() else values.cast(pl.String)
+    if values.dtype.is_nested() or isinstance(values.dtype, pl.Binary | pl.Duration | pl.Object):
+        texts = [None if value is None else str(value) for value in values.to_list()]
+        return pl.Series(values.name, texts, dtype=pl.String)
+    return values.cast(pl.String)
 
 
 def _coerced(name: str, given: pl.DataType, wanted: ColumnType) -> pl.Expr:
     column = pl.col(name)
-    text = column.str.strip_chars() if given == pl.String else column
+    if isinstance(given, pl.Categorical | pl.Enum):
+        column, given = column.cast(pl.String), pl.String()
+    if given == DTYPES[wanted] and not given.is_temporal():
+        return column
+    if given == pl.String:
+        return _from_text(column.str.strip_chars(), wanted)
+    if isinstance(given, pl.Datetime | pl.Date | pl.Time):
+        return _from_moment(column, given, wanted)
+    if given.is_numeric() or isinstance(given, pl.Boolean | pl.Null):
+        return _from_number(column, given, wanted)
+    return pl.repeat(None, pl.len(), dtype=DTYPES[wanted])
+
+
+def _from_text(text: pl.Expr, wanted: ColumnType) -> pl.Expr:
+    number = text.cast(pl.Float64, strict=False).fill_nan(None)
     match wanted:
         case "int64":
-            number = text.cast(pl.Float64, strict=False) if given == pl.String else column
-            whole = text.cast(pl.Int64, strict=False)
-            if given.is_float():
-                return pl.when(column == column.round()).then(whole)
-            return pl.coalesce(whole, pl.when(number == number.round()).then(number.cast(pl.Int64, strict=False)))
+            exact = text.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)  # beyond the 53 bits of a float
+            return pl.coalesce(exact, pl.when(number == number.round()).then(number.cast(pl.Int64, strict=False)))
         case "float64":
-            return text.cast(pl.Float64, strict=False).fill_nan(None)
-        case "string":
-            return column.cast(pl.String)
+            return number
         case "boolean":
-            word = column.cast(pl.String).str.strip_chars().str.to_lowercase()
-            return word.replace_strict(
-                {"true": True, "1": True, "false": False, "0": False}, default=None, return_dtype=pl.Boolean
-            )
-        case "datetime" if given == pl.String:
-            return text.str.to_datetime(time_unit="us", strict=False)
-        case "date" if given == pl.String:
-            return text.str.to_date(strict=False)
-        case "datetime" if isinstance(given, pl.Datetime) and given.time_zone:
-            return column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).cast(pl.Datetime("us"))
-        case "datetime" | "date" if given.is_temporal():
-            return column.cast(DTYPES[wanted], strict=False)
-        case _:
-            return pl.lit(None, DTYPES[wanted])
+            words = {"true": True, "1": True, "false": False, "0": False}
+            return text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
+        case "datetime":
+            return _fitting(_parsed(text))
+        case "date":
+            return _fitting(text.str.to_date("%Y-%m-%d", strict=False))
+        case "string":
+            return text
+
+
+def _from_number(number: pl.Expr, given: pl.DataType, wanted: ColumnType) -> pl.Expr:
+    match wanted:
+        case "int64" if given.is_float() or given.is_decimal():
+            return pl.when(number == number.round()).then(number.cast(pl.Int64, strict=False))
+        case "int64" | "float64" | "string":
+            return number.cast(DTYPES[wanted], strict=False)
+        case "boolean":
+            return pl.when(number == 1).then(True).when(number == 0).then(False)
+        case "datetime" | "date":
+            return pl.repeat(None, pl.len(), dtype=DTYPES[wanted])
+
+
+def _from_moment(moment: pl.Expr, given: pl.DataType, wanted: ColumnType) -> pl.Expr:
+    if wanted == "string":
+        return moment.cast(pl.String)
+    if wanted not in {"datetime", "date"} or isinstance(given, pl.Time):
+        return pl.repeat(None, pl.len(), dtype=DTYPES[wanted])
+    if isinstance(given, pl.Datetime) and given.time_zone:
+        moment = moment.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return _fitting(moment.cast(DTYPES[wanted], strict=False))
+
+
+def _parsed(text: pl.Expr) -> pl.Expr:
+    """Text in the ISO format as datetimes, those with a time zone in UTC; each by itself, whatever stands above it."""
+    moment = text.str.replace("T", " ")
+    return pl.coalesce(
+        *(
+            moment.str.to_datetime(f"%Y-%m-%d{form}", time_unit="us", strict=False)
+            for form in (" %H:%M:%S%.f", " %H:%M", "")
+        ),
+        *(
+            moment.str.to_datetime(
+                f"%Y-%m-%d{form}%#z", time_unit="us", time_zone="UTC", strict=False
+            ).dt.replace_time_zone(None)
+            for form in (" %H:%M:%S%.f", " %H:%M")
+        ),
+    )
+
+
+def _fits(moment: Any) -> Any:
+    return moment.is_between(pl.lit(datetime.min), pl.lit(datetime.max))
+
+
+def _fitting(moment: pl.Expr) -> pl.Expr:
+    """Moments in the years 1 to 9999, those that Python and pandas can name; null for others."""
+    return pl.when(_fits(moment)).then(moment)
 
 
 @dataclass(frozen=True)
@@ -130,7 +185,7 @@ def _value_rules(name: str, column: Column) -> Iterator[Rule]:
     if column.max is not None:
         yield Rule(name, "max", value > pl.lit(column.max))
     if column.one_of is not None:
-        yield Rule(name, "one_of", ~value.is_in(pl.Series(column.one_of).cast(DTYPES[column.type]).implode()))
+        yield Rule(name, "one_of", ~value.is_in(pl.Series(column.one_of, dtype=DTYPES[column.type]).implode()))
     if column.matches is not None:
         yield Rule(name, "matches", ~value.str.contains(f"^(?:{column.matches})$"))
 
@@ -138,14 +193,15 @@ def _value_rules(name: str, column: Column) -> Iterator[Rule]:
 def split(rows: pl.DataFrame, contract: Contract, every: Cadence | None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Coerced rows as (valid, quarantined): valid rows without `rescued`, the others with the list of their violations.
 
-    Each violation is a struct of column, rule and the value as text. Of rows that repeat a key the first stays valid.
+    Each violation is a struct of column, rule and the value as text. Of rows that repeat a key only the first is no
+    repetition.
     Every row is in exactly one of the two frames.
     """
     applied = list(rules(contract, every))
     broken = rows.select(rule.broken.fill_null(value=False).alias(str(index)) for index, rule in enumerate(applied))
     bad = broken.select(pl.any_horizontal(pl.all())).to_series()
     violations = pl.concat_list(
-        pl.when(pl.col(f"broken_{index}")).then(
+        pl.when(pl.col(f"__broken_{index}")).then(
             pl.struct(
                 pl.lit(rule.column).alias("column"),
                 pl.lit(rule.name).alias("rule"),
@@ -156,7 +212,7 @@ def split(rows: pl.DataFrame, contract: Contract, every: Cadence | None) -> tupl
         )
         for index, rule in enumerate(applied)
     ).list.drop_nulls()
-    quarantined = rows.filter(bad).hstack(broken.filter(bad).rename(lambda name: f"broken_{name}"))
+    quarantined = rows.filter(bad).hstack(broken.filter(bad).rename(lambda name: f"__broken_{name}"))
     return (
         rows.filter(~bad).drop(RESCUED),
         quarantined.select(*rows.columns, violations.alias(VIOLATIONS)),

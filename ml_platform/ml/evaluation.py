@@ -25,7 +25,13 @@ def metrics_of(use_case: UseCase) -> dict[str, Metric]:
 
 def encoded_labels(y: NDArray[Any], classes: NDArray[Any] | None) -> NDArray[np.float64]:
     """Labels as the metrics take them: classes as positions among the model's classes."""
-    return (y if classes is None else np.searchsorted(classes, y)).astype(np.float64)
+    if classes is None:
+        return y.astype(np.float64)
+    if unknown := sorted(set(y.tolist()) - set(classes.tolist())):
+        raise ValueError(
+            f"the hold-out has the class {unknown[0]!r}, which no training row has; use a longer train_on."
+        )
+    return np.searchsorted(classes, y).astype(np.float64)
 
 
 def evaluate(

@@ -8,8 +8,10 @@ import polars as pl
 FRAMES = ("polars.DataFrame", "polars.LazyFrame", "pandas.DataFrame", "pyarrow.Table")
 
 
-def kind(frame_type: type) -> str:
-    """The public name of a frame's type, such as `pandas.DataFrame`."""
+def kind(frame_type: Any) -> str:
+    """The public name of a frame's type, such as `pandas.DataFrame`; an annotation that is no class as written."""
+    if not isinstance(frame_type, type):
+        return str(frame_type)
     return f"{frame_type.__module__.partition('.')[0]}.{frame_type.__name__}"
 
 
@@ -29,7 +31,10 @@ def to_polars(value: object, what: str) -> pl.DataFrame:
             index: Any = getattr(value, "index", None)
             if any(getattr(index, "names", ())):
                 raise TypeError(f"{what} has the index {list(index.names)}; reset_index() makes columns of it.")
-            converted = convert(value)
+            try:
+                converted = convert(value)
+            except (TypeError, ValueError) as error:  # pyarrow's are these
+                raise TypeError(f"{what} cannot be read: {error}; give each column one type.") from error
             assert isinstance(converted, pl.DataFrame)
             return converted
         case name, _:
@@ -48,8 +53,16 @@ def from_polars(frame: pl.LazyFrame, wanted: type, what: str) -> Any:
         case "polars.DataFrame":
             return frame.collect()
         case "pandas.DataFrame":
-            return frame.collect().to_pandas()
+            return _to_pandas(frame.collect())
         case "pyarrow.Table":
             return frame.collect().to_arrow()
         case name:
             raise TypeError(f"{what} is annotated {name}; annotate one of {', '.join(FRAMES)}.")
+
+
+def _to_pandas(frame: pl.DataFrame) -> Any:
+    """A pandas frame in which integers with missing values stay integers: as floats the large ones would change."""
+    import pandas as pd
+
+    gaps = [name for name, dtype in frame.schema.items() if dtype.is_integer() and frame[name].has_nulls()]
+    return frame.to_pandas().assign(**{name: pd.Series(frame[name].to_list(), dtype="Int64") for name in gaps})

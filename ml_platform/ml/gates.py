@@ -32,10 +32,10 @@ def judge(use_case: UseCase, gate: Gate, report: Report, champion: NDArray[np.fl
         difference = paired_difference(metric, y, other, _scores(report.scores, MODEL), seed=use_case.model.seed)
     except ValueError as error:
         return f"the {gate.no_worse_than} cannot be compared: {error}"
-    best = difference.high if metric.greater_is_better else -difference.low
-    if best >= 0:
+    least, most = sorted((abs(difference.low), abs(difference.high)))
+    if (difference.high if metric.greater_is_better else -difference.low) >= 0:
         return None
-    return f"{found}, worse than the {gate.no_worse_than}'s by {difference.low:.4f} to {difference.high:.4f}."
+    return f"{found}, worse than the {gate.no_worse_than}'s by {least:.4f} to {most:.4f}."
 
 
 def _scores(scores: pl.DataFrame, name: str) -> NDArray[np.float64]:

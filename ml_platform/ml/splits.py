@@ -59,7 +59,13 @@ def held_out_by_key(rows: pl.DataFrame, key: list[str], share: float) -> pl.Seri
     """A mask of about `share` of the rows, the same for a key whatever other rows are there.
 
     The key's bytes are hashed by SHA-256, which no library version changes.
+
+    Raises:
+        ValueError: a row has no key.
     """
     text = rows.select(pl.concat_str(pl.col(key).cast(pl.String), separator="\x1f")).to_series()
     limit = int(share * 2**32)
-    return pl.Series([int.from_bytes(sha256(value.encode()).digest()[:4]) < limit for value in text])
+    if text.has_nulls():
+        raise ValueError(f"{text.null_count()} rows have no value in the key {', '.join(key)}; give each row its key.")
+    hashes = (int.from_bytes(sha256(value.encode()).digest()[:4]) for value in text)
+    return pl.Series([value < limit for value in hashes], dtype=pl.Boolean)

@@ -73,6 +73,8 @@ def matrix(rows: pl.DataFrame, columns: Sequence[str]) -> "pd.DataFrame":
 def labels(rows: pl.DataFrame, use_case: UseCase) -> "NDArray[Any]":
     """The label of each row: 0.0 or 1.0, a class, or a value."""
     column = rows[use_case.label.column]
+    if column.dtype == pl.String and use_case.task != "multiclass_classification":
+        raise ValueError(f"the label {use_case.label.column} is text; make it a number for {use_case.task}.")
     return column.to_numpy() if use_case.task == "multiclass_classification" else column.cast(pl.Float64).to_numpy()
 
 
@@ -83,16 +85,28 @@ def fit(use_case: UseCase, train: pl.DataFrame, estimator: str, params: Mapping[
         ValueError: there is nothing to learn from, or the parameters do not fit the estimator.
     """
     y = labels(train, use_case)
+    if use_case.task == "binary_classification" and (others := set(y.tolist()) - {0.0, 1.0}):
+        raise ValueError(f"the label {use_case.label.column} is {min(others):g} in some rows; make it 0 or 1.")
     if use_case.task != "regression" and len(set(y.tolist())) == 1:
         raise ValueError(f"all {len(y)} training rows have the same label; use a longer train_on.")
     chosen = references.load(estimator)
-    known = chosen().get_params()
+    method = "predict" if use_case.task == "regression" else "predict_proba"
+    try:
+        known = chosen().get_params()
+        able = hasattr(chosen(), method)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{estimator} is no estimator that can be made without arguments: {error}.") from error
+    if not able:
+        raise ValueError(f"{estimator} has no {method}, which {use_case.task} needs; choose another estimator.")
     seeded = {"random_state": use_case.model.seed, **params} if "random_state" in known else dict(params)
     if unknown := sorted(set(seeded) - set(known)):
         raise ValueError(
             f"{estimator} has no parameter '{unknown[0]}'; {references.did_you_mean(unknown[0], list(known))}"
         )
-    inputs = matrix(train, feature_columns(use_case, train.columns))
+    columns = feature_columns(use_case, train.columns)
+    if not columns:
+        raise ValueError("there is no feature: all columns are the key, the event time or the label; add one.")
+    inputs = matrix(train, columns)
     return pipeline(inputs, chosen(**seeded)).fit(inputs, y)
 
 
@@ -108,8 +122,9 @@ def pipeline(inputs: "pd.DataFrame", estimator: Any) -> Any:
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
     from sklearn.utils import get_tags
 
-    numbers = list(inputs.select_dtypes("number").columns)
-    texts = [name for name in inputs.columns if name not in numbers]
+    numeric = inputs.select_dtypes("number")
+    numbers = [name for name in numeric.columns if numeric[name].notna().any()]  # nothing is learned from nothing
+    texts = [name for name in inputs.columns if name not in numeric.columns]
     takes_missing = get_tags(estimator).input_tags.allow_nan
     scaled = Pipeline([("impute", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
     encoded = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES, sparse_output=False)

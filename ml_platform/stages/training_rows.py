@@ -9,7 +9,7 @@ import polars as pl
 
 from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.splits import held_out_by_key, windows_before
-from ml_platform.partitions import cutoff_mapping, day_of, missing_upstream
+from ml_platform.partitions import cutoff_mapping, day_of, missing_upstream, windows_of
 from ml_platform.stages.attributes import asset_key, asset_partitions
 from ml_platform.use_case import UseCase
 
@@ -66,10 +66,21 @@ def missing_features(
     if use_case.windows is None:
         return {}
     present = features.select(pl.col(PARTITION).unique().cast(pl.String)).collect().to_series().to_list()
-    return missing_upstream(
+    missing = missing_upstream(
         asset_partitions(use_case, "model"),
         cutoffs,
         asset_partitions(use_case, "features"),
         cutoff_mapping(use_case),
         present,
     )
+    # the mapping counts whole cadences, the windows may be shorter
+    return {cutoff: _needed(use_case, str(cutoff), keys) for cutoff, keys in missing.items()}
+
+
+def _needed(use_case: UseCase, cutoff: str, keys: list[str]) -> list[str]:
+    """Those partitions of features that share a moment with what a cutoff could know."""
+    definition = asset_partitions(use_case, "features")
+    assert definition is not None
+    known = windows_before(datetime.combine(day_of(cutoff), time()), use_case.model, use_case.label).known
+    windows = windows_of(definition, keys)
+    return [key for key in keys if windows[key].start < known.end and known.start < windows[key].end]

@@ -265,13 +265,11 @@ def test_rows_without_an_event_time_are_delivered_once_with_the_first_partition(
     assert [rows_of(one)["id"].to_list() for one in alone] == [[1, 3], [2], [4]]
 
 
-@pytest.mark.parametrize("every", ["week", "month"])
-def test_rows_without_an_event_time_are_not_lost_where_the_start_is_within_a_partition(
-    tmp_path: Path, every: str
-) -> None:
+@pytest.mark.parametrize(("every", "start"), [("week", "2024-01-01"), ("month", "2024-01-01")])
+def test_rows_without_an_event_time_come_with_the_first_week_or_month(tmp_path: Path, every: str, start: str) -> None:
     rows = pl.DataFrame({"id": [1, 2], "at": [None, datetime(2024, 2, 5)], "amount": [1.0] * 2})
     path = write(rows, tmp_path / "all.parquet")
-    case = use_case(path, partitions={"every": every, "start": "2024-01-04", "end": "2024-03-01"})
+    case = use_case(path, partitions={"every": every, "start": start, "end": "2024-03-01"})
     definition = data_partitions(case)
     assert definition is not None
     assert sum(rows_of(one).height for one in read(case, definition.get_partition_keys())) == 2
