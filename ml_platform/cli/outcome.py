@@ -79,7 +79,8 @@ class Outcome:
 
     def _failed(self, event: dg.DagsterEvent) -> None:
         """Keep why a run failed outside its steps; what stopped a step is known from the step."""
-        error = event.job_failure_data.error
+        failure = event.job_failure_data
+        error = None if failure.first_step_failure_event else failure.error
         while error and error.cause:
             error = error.cause
         if error:

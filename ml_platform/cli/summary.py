@@ -1,7 +1,8 @@
 """The summary of a run that a person can read, and the same as JSON."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.table import Table
 from ml_platform.cli.outcome import Check, Outcome
 from ml_platform.use_case import STAGES
 
-SHOWN_FAILURES = 5
+SHOWN_REFUSALS = 8
 
 
 def print_json(name: str, outcome: Outcome) -> None:
@@ -45,11 +46,11 @@ def print_summary(name: str, outcome: Outcome) -> None:
     if "quarantine" in outcome.stages:
         rules = ", ".join(f"{rule} ({count})" for rule, count in outcome.of("quarantine").broken_rules.most_common())
         console.print(f"[bold]quarantine[/]  {outcome.of('quarantine').rows:,} rows" + (f": {rules}" if rules else ""))
-    failed = [check for check in outcome.checks if not check.passed and check not in gates]
-    for check in failed[:SHOWN_FAILURES]:
-        console.print(_verdict(check))
-    if len(failed) > SHOWN_FAILURES:
-        console.print(f"  and {len(failed) - SHOWN_FAILURES} more partitions refused; --json lists them all.")
+    refusals = _refusals(check for check in outcome.checks if not check.passed and check not in gates)
+    for refusal in refusals[:SHOWN_REFUSALS]:
+        console.print(refusal)
+    if len(refusals) > SHOWN_REFUSALS:
+        console.print(f"  and {len(refusals) - SHOWN_REFUSALS} more reasons; --json lists them all.")
     for error in outcome.errors:
         console.print(f"[red]✗[/] a run of {name} failed: {escape(error)}")
     for stage, one in outcome.stages.items():
@@ -82,6 +83,17 @@ def _metrics(latest: dict[str, Any]) -> Table:
         others = (f"{baselines[name][metric]:.4f}" if metric in baselines[name] else "-" for name in baselines)
         table.add_row(metric, f"{latest[metric]:.4f}", f"{low:.4f} - {high:.4f}", *others)
     return table
+
+
+def _refusals(failed: Iterable[Check]) -> list[str]:
+    """One line for each reason, with the partitions that it refused."""
+    partitions: dict[Check, list[str]] = {}
+    for check in failed:
+        partitions.setdefault(replace(check, partition=None), []).append(check.partition or "")
+    return [
+        _verdict(replace(check, partition=keys[0] if len(keys) == 1 else f"{keys[0]} .. {keys[-1]} ({len(keys)})"))
+        for check, keys in partitions.items()
+    ]
 
 
 def _verdict(check: Check) -> str:
