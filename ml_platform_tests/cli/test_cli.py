@@ -44,6 +44,14 @@ def test_a_refused_partition_is_an_exit_code_and_a_sentence(payments: Project) -
     assert "Traceback" not in result.output
 
 
+def test_partitions_refused_for_one_reason_share_a_line(payments: Project) -> None:
+    result = invoke("run", payments.use_cases()[0], "--to", "2018-04-03")
+    said = " ".join(result.output.split())
+    assert result.exit_code == 1
+    assert "predictions 2018-04-01 .. 2018-04-03 (3) predicted: payments has no champion" in said
+    assert said.count("has no champion") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
