@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test dev check lock bench clean
+.PHONY: demo test dev check lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(INSTALLED)  ## Run the shipped use case on simulated payments, from raw data to champion and predictions.

@@ -66,7 +66,7 @@ class PythonSource(Block):
 
 
 class FilesSource(Block):
-    """Files on a disk or in an object store."""
+    """Files on a local or mounted disk."""
 
     type: Literal["files"] = Field(description="The rows come from files.")
     path: str = Field(

@@ -134,3 +134,13 @@ def test_refit_registers_the_model_trained_on_all_known_rows_and_says_so(
     assert int(refitted.data.params["rows"]) == ROWS - 2
     assert int(evaluated.data.params["rows"]) < int(refitted.data.params["rows"])
     assert {run.info.status for run in (evaluated, refitted)} == {"FINISHED"}
+
+
+def test_a_refused_source_stops_the_run_before_a_model_is_trained_on_what_was_there(orchard: Project) -> None:
+    assert run_use_case(orchard, "apples", None, None, quiet=True)[0]
+    (orchard.folder / "data" / "apples.csv").unlink()
+
+    succeeded, outcome = run_use_case(orchard, "apples", None, None, quiet=True)
+
+    assert not succeeded
+    assert "model" not in outcome.stages

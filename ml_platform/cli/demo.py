@@ -14,7 +14,7 @@ USE_CASE, FIRST, LAST = "card_fraud", "2018-04-01", "2018-05-01"
 NEXT = """
 Next:
   make dev                                                        the same in the Dagster UI, with its history
-  ml-platform run card_fraud --to 2018-06-12 --backtest           more days, and a model at every weekly cutoff
+  .venv/bin/ml-platform run card_fraud --to 2018-06-12 --backtest more days, and a model at every weekly cutoff
   edit ml_platform/defs/card_fraud/defs.yaml                      another estimator, a stricter gate, your own files
 """
 

@@ -23,9 +23,8 @@ def dev(port: Annotated[int, typer.Option(help="The port of the UI.")] = 3000) -
                 raise UserError(f"port {port} is in use; give another one with --port.")
     os.chdir(folder)
     settings = environment(folder)
-    typer.echo(
-        f"The models and runs in MLflow: mlflow ui --backend-store-uri sqlite:///{settings['ML_PLATFORM_HOME']}/mlflow.db"
-    )
-    dagster = str(Path(sys.executable).parent / "dagster")
+    mlflow, dagster = (str(Path(sys.executable).with_name(command)) for command in ("mlflow", "dagster"))
+    store = f"sqlite:///{settings['ML_PLATFORM_HOME']}/mlflow.db"
+    typer.echo(f"The models and runs in MLflow: {mlflow} ui --backend-store-uri {store}")
     arguments = [dagster, "dev", "-w", "workspace.yaml", "-h", HOST, "-p", str(port)]
     os.execve(dagster, arguments, {**os.environ, **settings})  # noqa: S606 - no shell is the point

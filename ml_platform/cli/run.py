@@ -80,6 +80,8 @@ def run_use_case(
                 progress.listen(entry)
 
             succeeded &= run_stages(project, name, selected, partitions, listen)
+            if not succeeded and partitions is None:
+                break  # what comes after would be made of the data that was there before
     return succeeded, outcome
 
 

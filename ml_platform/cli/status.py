@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ml_platform.cli.errors import told
 from ml_platform.cli.project import Project, open_project
+from ml_platform.cli.summary import span
 from ml_platform.use_case import STAGES
 
 
@@ -65,11 +66,10 @@ def _stage(project: Project, use_case: str, stage: str) -> dict[str, Any]:
 
 
 def _red_checks(project: Project, key: dg.AssetKey) -> list[str]:
-    """The checks whose newest verdict on a partition is a failure."""
+    """The checks whose newest verdict on a partition is a failure, with the partitions that it concerns."""
     checks = [check for check in project.definitions.resolve_asset_graph().asset_check_keys if check.asset_key == key]
-    verdicts = project.instance.event_log_storage.get_asset_check_partition_info(checks)
-    return sorted(
-        f"{one.check_key.name} {one.partition_key or ''}".strip()
-        for one in verdicts
-        if one.latest_execution_status.value == "FAILED"
-    )
+    red: dict[str, list[str]] = {}
+    for one in project.instance.event_log_storage.get_asset_check_partition_info(checks):
+        if one.latest_execution_status.value == "FAILED":
+            red.setdefault(one.check_key.name, []).append(one.partition_key or "")
+    return [f"{name} {span(sorted(partitions))}".strip() for name, partitions in sorted(red.items())]

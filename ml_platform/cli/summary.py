@@ -1,7 +1,7 @@
 """The summary of a run that a person can read, and the same as JSON."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -90,10 +90,12 @@ def _refusals(failed: Iterable[Check]) -> list[str]:
     partitions: dict[Check, list[str]] = {}
     for check in failed:
         partitions.setdefault(replace(check, partition=None), []).append(check.partition or "")
-    return [
-        _verdict(replace(check, partition=keys[0] if len(keys) == 1 else f"{keys[0]} .. {keys[-1]} ({len(keys)})"))
-        for check, keys in partitions.items()
-    ]
+    return [_verdict(replace(check, partition=span(keys))) for check, keys in partitions.items()]
+
+
+def span(partitions: Sequence[str]) -> str:
+    """Partitions by the first and the last of them, with their number."""
+    return partitions[0] if len(partitions) == 1 else f"{partitions[0]} .. {partitions[-1]} ({len(partitions)})"
 
 
 def _verdict(check: Check) -> str:

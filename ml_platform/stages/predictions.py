@@ -43,7 +43,7 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         keys = partition_keys(context)
         verdicts = [Verdict("predicted", key, _reason(champion, use_case, given.get(key, 0))) for key in keys]
         rows = pl.DataFrame()
-        if champion is not None:
+        if champion is not None and not features.is_empty():
             version = lake.table(asset_key(use_case, "features")).version()
             rows = predict(use_case, tracking.load_model(champion.address), champion, features, version)
         shown = {"model_version": champion.number, "model_cutoff": champion.cutoff} if champion else {}
