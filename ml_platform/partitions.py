@@ -1,6 +1,6 @@
 """A use case's cadences as Dagster partitions: days of data, cutoffs of models, and the mappings between them."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from math import ceil, floor
@@ -90,6 +90,11 @@ def cutoff_mapping(use_case: UseCase) -> dg.PartitionMapping | None:
 def day_of(partition: str) -> date:
     """The first day of a partition by its key."""
     return datetime.strptime(partition, KEY_FORMAT).date()
+
+
+def span(partitions: Sequence[str]) -> str:
+    """Partitions by the first and the last of them, with their number."""
+    return partitions[0] if len(partitions) == 1 else f"{partitions[0]} .. {partitions[-1]} ({len(partitions)})"
 
 
 def windows_of(definition: dg.TimeWindowPartitionsDefinition, partitions: Iterable[str]) -> dict[str, Window]:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ml_platform.cli.errors import told
 from ml_platform.cli.project import Project, open_project
-from ml_platform.cli.summary import span
+from ml_platform.partitions import span
 from ml_platform.use_case import STAGES
 
 

@@ -1,7 +1,7 @@
 """The summary of a run that a person can read, and the same as JSON."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml_platform.cli.outcome import Check, Outcome
+from ml_platform.partitions import span
 from ml_platform.use_case import STAGES
 
 SHOWN_REFUSALS = 8
@@ -91,11 +92,6 @@ def _refusals(failed: Iterable[Check]) -> list[str]:
     for check in failed:
         partitions.setdefault(replace(check, partition=None), []).append(check.partition or "")
     return [_verdict(replace(check, partition=span(keys))) for check, keys in partitions.items()]
-
-
-def span(partitions: Sequence[str]) -> str:
-    """Partitions by the first and the last of them, with their number."""
-    return partitions[0] if len(partitions) == 1 else f"{partitions[0]} .. {partitions[-1]} ({len(partitions)})"
 
 
 def _verdict(check: Check) -> str:

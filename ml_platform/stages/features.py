@@ -10,7 +10,7 @@ import polars as pl
 from ml_platform import references
 from ml_platform.ml.contract import PARTITION, partition_of
 from ml_platform.ml.frames import from_polars, to_polars
-from ml_platform.partitions import day_of, lookback_mapping, missing_upstream
+from ml_platform.partitions import day_of, lookback_mapping, missing_upstream, span
 from ml_platform.references import did_you_mean
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count, stage_step
 from ml_platform.stages.validated_data import rows_by_partition
@@ -85,8 +85,7 @@ def wanted_frame(transform: Callable[..., Any]) -> type:
 
 def _reason(missing: list[str], validated: int, given: int) -> str | None:
     if missing:
-        days = f"{missing[0]} .. {missing[-1]} ({len(missing)})" if len(missing) > 1 else missing[0]
-        return f"validated_data has no rows for {days}, which the features need; materialize it first."
+        return f"validated_data has no rows for {span(missing)}, which the features need; materialize it first."
     if given != validated:
         return f"the transform made {given} rows of {validated}; it must return one row for each row given."
     return None

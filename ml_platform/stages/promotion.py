@@ -81,7 +81,7 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         decisions: dict[str | None, Decision] = {}
         for cutoff in sorted(partition_keys(context), key=str):
             rows, report = rows_of(use_case, features, cutoff), evaluation.get(cutoff)
-            if report is None or model.stored(cutoff).run_id != report.run_id:
+            if report is None or (stored := model.stored(cutoff)).run_id != report.run_id:
                 verdicts.append(
                     Verdict("evaluated", cutoff, "this model has no evaluation; materialize evaluation first.")
                 )
@@ -93,7 +93,7 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
                 verdicts.append(Verdict("evaluated", cutoff, str(error)))
                 continue
             judged = {gate.name: judge(use_case, gate, report, scores) for gate in use_case.gates}
-            decisions[cutoff] = decide(context, tracking, use_case, rows, model.stored(cutoff), champion, judged)
+            decisions[cutoff] = decide(context, tracking, use_case, rows, stored, champion, judged)
             verdicts.append(Verdict("evaluated", cutoff))
             verdicts += [
                 Verdict(gate.name, cutoff, judged[gate.name], _measured(report, gate), blocks=False)
