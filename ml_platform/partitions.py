@@ -1,6 +1,6 @@
 """A use case's cadences as Dagster partitions: days of data, cutoffs of models, and the mappings between them."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from math import ceil, floor
@@ -8,7 +8,7 @@ from warnings import catch_warnings, simplefilter
 
 import dagster as dg
 
-from ml_platform.ml.splits import Window
+from ml_platform.ml.splits import Window, windows_before
 from ml_platform.use_case import Cadence, UseCase
 
 KEY_FORMAT = "%Y-%m-%d"
@@ -46,14 +46,20 @@ def data_partitions(use_case: UseCase) -> dg.TimeWindowPartitionsDefinition | No
     return _definition(windows.every, windows.start, windows.end, weekday=0, end_offset=0) if windows else None
 
 
-def cutoff_partitions(use_case: UseCase) -> dg.TimeWindowPartitionsDefinition | None:
-    """The cutoffs of the models: a key is the moment of the cutoff, the first one has its whole training window."""
-    windows, model, label = use_case.windows, use_case.model, use_case.label
-    if windows is None:
-        return None
+def _reach(use_case: UseCase) -> timedelta:
+    """How far before a cutoff its training window begins."""
+    model = use_case.model
     assert model.train_on is not None
     assert model.hold_out is not None
-    first = datetime.combine(windows.start, time()) + model.train_on + model.hold_out + 2 * label.known_after
+    return model.train_on + model.hold_out + 2 * use_case.label.known_after
+
+
+def cutoff_partitions(use_case: UseCase) -> dg.TimeWindowPartitionsDefinition | None:
+    """The cutoffs of the models: a key is the moment of the cutoff, the first one has its whole training window."""
+    windows, model = use_case.windows, use_case.model
+    if windows is None:
+        return None
+    first = datetime.combine(windows.start, time()) + _reach(use_case)
     first_day = first.date() if first.time() == time() else first.date() + timedelta(days=1)
     # a cutoff is there as soon as it is reached, not when the period that it opens is over
     end = windows.end + LONGEST[model.every] if windows.end else None
@@ -62,13 +68,40 @@ def cutoff_partitions(use_case: UseCase) -> dg.TimeWindowPartitionsDefinition | 
     return _definition(model.every, first_day, end, WEEKDAYS.index(model.weekday), end_offset=1)
 
 
-def lookback_mapping(use_case: UseCase) -> dg.PartitionMapping | None:
-    """From a partition of features to the partitions of validated rows that its lookback reaches."""
-    if use_case.windows is None:
-        return None
-    steps = ceil(use_case.features.lookback / SHORTEST[use_case.windows.every])
-    with accepted_previews():
-        return dg.TimeWindowPartitionMapping(start_offset=-steps, allow_nonexistent_upstream_partitions=True)
+def lookback_steps(use_case: UseCase) -> int:
+    """The number of partitions before its own that a partition of features looks at."""
+    return ceil(use_case.features.lookback / SHORTEST[use_case.windows.every]) if use_case.windows else 0
+
+
+def looked_at(use_case: UseCase, keys: Iterable[str | None]) -> dict[str | None, list[str | None]]:
+    """The partitions of validated rows that each of these partitions of features is made of, its own last."""
+    definition = data_partitions(use_case)
+    if definition is None:
+        return {None: [None]}
+    every, steps = list(definition.get_partition_keys()), lookback_steps(use_case)
+    position = {key: number for number, key in enumerate(every)}
+    return {key: [*every[max(0, position[str(key)] - steps) : position[str(key)] + 1]] for key in keys}
+
+
+def looking_back_at(use_case: UseCase, keys: Iterable[str | None]) -> list[str | None]:
+    """The other partitions of features that look back at any of these partitions of validated rows."""
+    definition = data_partitions(use_case)
+    if definition is None:
+        return []
+    every, steps, given = list(definition.get_partition_keys()), lookback_steps(use_case), set(keys)
+    positions = [number for number, key in enumerate(every) if key in given]
+    after = {number for position in positions for number in range(position + 1, position + steps + 1)}
+    return [key for number, key in enumerate(every) if number in after and key not in given]
+
+
+def known_by(use_case: UseCase, cutoff: str | None) -> list[str | None]:
+    """The partitions of features that share a moment with what the model of a cutoff could know."""
+    definition = data_partitions(use_case)
+    if definition is None or cutoff is None:
+        return [None]
+    known = windows_before(datetime.combine(day_of(cutoff), time()), use_case.model, use_case.label).known
+    windows = windows_of(definition, definition.get_partition_keys())
+    return [key for key, window in windows.items() if window.start < known.end and known.start < window.end]
 
 
 def cutoff_mapping(use_case: UseCase) -> dg.PartitionMapping | None:
@@ -76,12 +109,9 @@ def cutoff_mapping(use_case: UseCase) -> dg.PartitionMapping | None:
     if use_case.windows is None:
         return None
     model, delay = use_case.model, use_case.label.known_after
-    assert model.train_on is not None
-    assert model.hold_out is not None
-    before = model.train_on + model.hold_out + 2 * delay
     with accepted_previews():
         return dg.TimeWindowPartitionMapping(
-            start_offset=-ceil(before / SHORTEST[model.every]),
+            start_offset=-ceil(_reach(use_case) / SHORTEST[model.every]),
             end_offset=-floor((delay + SHORTEST[model.every]) / LONGEST[model.every]),
             allow_nonexistent_upstream_partitions=True,
         )
@@ -104,22 +134,3 @@ def windows_of(definition: dg.TimeWindowPartitionsDefinition, partitions: Iterab
         key: Window(window.start.replace(tzinfo=None), window.end.replace(tzinfo=None))
         for key, window in windows.items()
     }
-
-
-def missing_upstream(
-    definition: dg.PartitionsDefinition | None,
-    partitions: Iterable[str | None],
-    upstream: dg.PartitionsDefinition | None,
-    mapping: dg.PartitionMapping | None,
-    present: Container[str | None],
-) -> dict[str | None, list[str]]:
-    """For each partition the upstream partitions that the mapping leads to and that are not present."""
-    if definition is None or upstream is None or mapping is None:
-        return {}
-    gaps = {key for key in upstream.get_partition_keys() if key not in present}
-    missing = {}
-    for partition in partitions if gaps else ():
-        subset = definition.empty_subset().with_partition_keys([str(partition)])
-        mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, definition, upstream)
-        missing[partition] = sorted(gaps.intersection(mapped.partitions_subset.get_partition_keys()))
-    return missing

@@ -15,6 +15,14 @@ Stage = Literal[
     "raw_data", "validated_data", "quarantine", "features", "model", "evaluation", "promotion", "predictions"
 ]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+# the stages that take checks of the user's, with the platform's own
+CheckedStage = Literal["raw_data", "validated_data", "features", "predictions"]
+PLATFORM_CHECKS: dict[CheckedStage, tuple[str, ...]] = {
+    "raw_data": ("readable",),
+    "validated_data": ("contract", "volume", "duplicates"),
+    "features": ("complete",),
+    "predictions": ("predicted",),
+}
 
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
 Cadence = Literal["day", "week", "month"]
@@ -145,6 +153,29 @@ class Column(Block):
                 refuse("Column", ["matches"], f"'{self.matches}' is no regular expression: {reason}.", self.matches)
 
 
+class Volume(Block):
+    """How many validated rows a partition may have; one that has fewer or more is not published."""
+
+    at_least: int | None = Field(default=None, ge=1, description="The least number of rows allowed.")
+    at_most: int | None = Field(default=None, ge=1, description="The greatest number of rows allowed.")
+    of_usual: Share | None = Field(
+        default=None,
+        description="How close the number must be to the usual one: `50%` allows from half of it to twice it. The "
+        "usual number is the median of the last 28 published partitions before; with fewer than 7 it is not judged.",
+    )
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if self.at_least is None and self.at_most is None and self.of_usual is None:
+            refuse("Volume", [], "no bound is given; write at_least, at_most or of_usual.", None)
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            message = f"no number is at least {self.at_least} and at most {self.at_most}."
+            refuse("Volume", ["at_most"], message, self.at_most)
+        if self.of_usual == 0:
+            refuse("Volume", ["of_usual"], "0% allows any number of rows; write more, such as '50%', or remove it.", 0)
+        return self
+
+
 class Contract(Block):
     """What the data must be; rows that are not go to quarantine, each with the rules it breaks."""
 
@@ -157,6 +188,24 @@ class Contract(Block):
         default=0.02,
         description="The greatest share of a partition's rows in quarantine; above it nothing is published.",
     )
+    duplicates_at_most: Share | None = Field(
+        default=None,
+        description="The greatest share of a partition's raw rows that repeat the key of a row before them; above it "
+        "nothing is published. Without it they count like all others in quarantine.",
+    )
+    volume: Volume | None = Field(
+        default=None, description="How many validated rows a partition may have; without it any number."
+    )
+
+    @model_validator(mode="after")
+    def _check_duplicates_are_reached(self) -> Self:
+        given, limit = self.duplicates_at_most, self.quarantine_at_most
+        if given is not None and given > limit:
+            message = (
+                f"repeated keys count in quarantine_at_most too, which is {100 * limit:g}%; write less, or raise it."
+            )
+            refuse("Contract", ["duplicates_at_most"], message, given)
+        return self
 
     @model_validator(mode="after")
     def _check_columns_exist(self) -> Self:
@@ -265,6 +314,36 @@ class Gate(Block):
         return f"{self.metric}_{condition}" + (f"_{self.no_worse_than}" if self.no_worse_than else "")
 
 
+class Check(Block):
+    """A condition of your own on the rows of one partition."""
+
+    name: str = Field(
+        description="The asset check's name, unlike that of any other check of its stage.", pattern=r"^[A-Za-z0-9_]+$"
+    )
+    stage: CheckedStage = Field(description="The stage whose rows are judged.")
+    function: Reference = Field(
+        description="A pure function, called as `function(rows, **arguments)` with the rows of one partition as they "
+        "would be stored. It returns None if all is well, else a sentence that says what is wrong and what to do. "
+        "Annotate `rows` with `pandas.DataFrame`, `polars.DataFrame`, `polars.LazyFrame` or `pyarrow.Table`; without "
+        "an annotation it is a `polars.DataFrame`."
+    )
+    severity: Literal["error", "warn"] = Field(
+        default="error",
+        description="What a failure does: with `error` the partition is not published, with `warn` it is, and the "
+        "check shows a warning.",
+    )
+    arguments: dict[str, Argument] = Field(
+        default_factory=dict, description="Further keyword arguments of the function."
+    )
+
+    @model_validator(mode="after")
+    def _check_name_is_free(self) -> Self:
+        if self.name in PLATFORM_CHECKS[self.stage]:
+            message = f"{self.stage} has a check '{self.name}' of the platform's; choose another name."
+            refuse("Check", ["name"], message, self.name)
+        return self
+
+
 class Registry(Block):
     """Where versions of the model are kept."""
 
@@ -292,6 +371,9 @@ class UseCase(Block):
     label: Label = Field(description="What is to be predicted.")
     model: Model = Field(description="How a model is trained.")
     gates: list[Gate] = Field(default_factory=list, description="What a model must meet to become champion.")
+    checks: list[Check] = Field(
+        default_factory=list, description="Conditions of your own on the rows, besides the contract."
+    )
     registry: Registry = Field(description="Where versions of the model are kept.")
 
     @property
@@ -307,6 +389,16 @@ class UseCase(Block):
             if name in names[:index]:
                 refuse("UseCase", [index], f"this gate stands twice; keep one '{name}'.", name)
         return gates
+
+    @field_validator("checks")
+    @classmethod
+    def _check_checks_differ(cls, checks: list[Check]) -> list[Check]:
+        names = [(check.stage, check.name) for check in checks]
+        for index, (stage, name) in enumerate(names):
+            if (stage, name) in names[:index]:
+                message = f"{stage} has two checks '{name}'; choose another name."
+                refuse("UseCase", [index, "name"], message, name)
+        return checks
 
     @model_validator(mode="after")
     def _check_blocks_fit_together(self) -> Self:
@@ -332,7 +424,14 @@ class UseCase(Block):
             for field in ("train_on", "hold_out"):
                 if not getattr(self.model, field):
                     refuse("UseCase", ["model"], f"with partitions the model needs '{field}', such as '7 days'.", None)
-        elif self.features.lookback:
+        return self
+
+    @model_validator(mode="after")
+    def _check_what_needs_partitions(self) -> Self:
+        if self.windows is None and self.features.lookback:
             message = "a lookback needs partitions; remove it, or set partitions."
             refuse("UseCase", ["features", "lookback"], message, str(self.features.lookback))
+        if self.windows is None and self.contract.volume and self.contract.volume.of_usual is not None:
+            message = "the usual number of rows needs partitions; remove it, or set partitions."
+            refuse("UseCase", ["contract", "volume", "of_usual"], message, self.contract.volume.of_usual)
         return self

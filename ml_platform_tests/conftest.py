@@ -24,7 +24,7 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """The project in a folder, its environment and imports undone afterwards."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("ML_PLATFORM_HOME", str(folder / ".ml_platform"))
-    for variable in ("DAGSTER_HOME", "MLFLOW_TRACKING_URI"):
+    for variable in ("DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(variable, "")  # so that what open_project and mlflow set is undone
         monkeypatch.delenv(variable)
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")

@@ -25,7 +25,7 @@ def test_a_run_ends_with_a_champion_and_a_prediction_for_each_row(payments: Proj
     succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-20", quiet=True)
 
     assert succeeded, (
-        [one for one in outcome.stages.items() if one[1].error],
+        outcome.errors,
         [check for check in outcome.checks if not check.passed],
     )
     raw, validated = table(payments, "raw_data"), table(payments, "validated_data")
@@ -83,8 +83,8 @@ def test_a_good_day_that_turns_bad_keeps_what_it_had(payments: Project) -> None:
     bad.write_parquet(payments.folder / "data" / "2018-04-02.parquet")
 
     assert not run_use_case(payments, "payments", *days, quiet=True)[0]
-    assert not run_use_case(payments, "payments", *days, stage="validated_data", quiet=True)[0]
-    assert run_use_case(payments, "payments", *days, stage="features", quiet=True)[0]
+    assert not run_use_case(payments, "payments", *days, stages=["validated_data"], quiet=True)[0]
+    assert run_use_case(payments, "payments", *days, stages=["features"], quiet=True)[0]
 
     assert table(payments, "features").sort("TRANSACTION_ID").equals(before)
 
@@ -92,12 +92,12 @@ def test_a_good_day_that_turns_bad_keeps_what_it_had(payments: Project) -> None:
 def test_backtest_trains_at_each_cutoff_and_an_older_one_never_replaces_a_newer(payments: Project) -> None:
     succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-29", backtest=True, quiet=True)
     assert succeeded, (
-        [one for one in outcome.stages.items() if one[1].error],
+        outcome.errors,
         [check for check in outcome.checks if not check.passed],
     )
     assert published(payments, "promotion") == {"2018-04-16", "2018-04-23", "2018-04-30"}
 
-    _, again = run_use_case(payments, "payments", None, "2018-04-15", stage="promotion", quiet=True)
+    _, again = run_use_case(payments, "payments", None, "2018-04-15", stages=["promotion"], force=True, quiet=True)
 
     decision = again.stages["promotion"].latest
     assert decision["promoted"] is False
@@ -109,15 +109,15 @@ def test_backtest_trains_at_each_cutoff_and_an_older_one_never_replaces_a_newer(
 @pytest.mark.parametrize(
     ("stage", "said"),
     [
-        ("validated_data", "nothing was ever written to"),
-        ("features", "nothing was ever written to"),
-        ("predictions", "nothing was ever written to"),
+        ("validated_data", "there is no raw data; materialize raw_data first."),
+        ("features", "validated_data has no rows for 2018-04-01 .. 2018-04-02 (2), which the features need"),
+        ("predictions", "payments has no champion; materialize promotion first."),
     ],
 )
 def test_a_stage_without_its_input_says_so(payments: Project, stage: Stage, said: str) -> None:
-    succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-02", stage=stage, quiet=True)
+    succeeded, outcome = run_use_case(payments, "payments", "2018-04-02", "2018-04-02", stages=[stage], quiet=True)
     assert not succeeded
-    assert said in str(outcome.stages[stage].error)
+    assert [str(check.reason).partition("; materialize it")[0] for check in outcome.checks] == [said], outcome.errors
     assert published(payments, stage) == set()
 
 

@@ -1,27 +1,27 @@
 """Days of data and cutoffs of models, and that a mapping between them leads to every day that is needed."""
 
-from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
-import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.splits import Window, windows_before
 from ml_platform.partitions import (
     WEEKDAYS,
+    accepted_previews,
     cutoff_mapping,
     cutoff_partitions,
     data_partitions,
     day_of,
-    lookback_mapping,
-    missing_upstream,
+    known_by,
+    lookback_steps,
+    looked_at,
+    looking_back_at,
+    span,
     windows_of,
 )
-from ml_platform.stages.training_rows import missing_features
 from ml_platform.use_case import Cadence, UseCase
 from ml_platform_tests.examples import use_case
 
@@ -51,9 +51,18 @@ def model(case: UseCase, cutoff: str) -> Window:
     return windows_before(datetime.combine(day_of(cutoff), time()), case.model, case.label).known
 
 
+def upstream(case: UseCase, definition: TimeWindows, mapping: dg.PartitionMapping | None, key: str) -> list[str]:
+    """The partitions of data to which Dagster maps a partition."""
+    assert mapping is not None
+    found = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        definition.empty_subset().with_partition_keys([key]), definition, data(case)
+    )
+    return list(found.partitions_subset.get_partition_keys())
+
+
 def mapped(case: UseCase, cutoff: str) -> list[str]:
-    """The partitions of data to which a cutoff is mapped."""
-    return missing_upstream(cutoffs(case), [cutoff], data(case), cutoff_mapping(case), present=())[cutoff]
+    """The partitions of data to which Dagster maps a cutoff."""
+    return upstream(case, cutoffs(case), cutoff_mapping(case), cutoff)
 
 
 def touched(case: UseCase, window: Window) -> list[str]:
@@ -66,9 +75,11 @@ def test_without_partitions_there_is_nothing_to_map() -> None:
     case = use_case(partitions="none")
     assert data_partitions(case) is None
     assert cutoff_partitions(case) is None
-    assert lookback_mapping(case) is None
+    assert looking_back_at(case, [None]) == []
     assert cutoff_mapping(case) is None
-    assert missing_upstream(None, [None], None, None, present=()) == {}
+    assert lookback_steps(case) == 0
+    assert looked_at(case, [None]) == {None: [None]}
+    assert known_by(case, None) == [None]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +178,8 @@ def test_a_cutoff_is_mapped_to_every_partition_of_its_windows(case: UseCase, dra
     found = cutoffs(case).get_partition_keys()
     assume(found)
     cutoff = drawn.draw(st.sampled_from(found))
-    assert set(touched(case, model(case, cutoff))) <= set(mapped(case, cutoff))
+    assert known_by(case, cutoff) == touched(case, model(case, cutoff))
+    assert set(known_by(case, cutoff)) <= set(mapped(case, cutoff))
 
 
 @settings(deadline=None, max_examples=30)
@@ -184,12 +196,18 @@ def test_a_cutoff_is_mapped_to_no_other_partition_where_all_is_whole_weeks(
     assert mapped(case, cutoff) == touched(case, model(case, cutoff))
 
 
-@pytest.mark.parametrize("every", ["week", "month"])
-def test_a_day_outside_its_windows_is_not_missed_by_a_model(every: Cadence) -> None:
-    case = use_case(model={"every": every}, label={"known_after": "3 days"}, partitions={"end": "2024-06-01"})
-    needed = [day_of(key) for key in touched(case, model(case, "2024-04-01"))]
-    features = pl.LazyFrame({PARTITION: needed})
-    assert missing_features(case, features, ["2024-04-01"]) == {"2024-04-01": []}
+@pytest.mark.parametrize(
+    ("every", "known"),
+    [
+        # 3 days of training and 2 of hold-out, with 1 day after each until its labels are known
+        ("day", [f"2024-03-{number}" for number in range(25, 31)]),
+        ("week", ["2024-03-25"]),
+        ("month", ["2024-03-01"]),
+    ],
+)
+def test_a_cutoff_knows_the_partitions_of_its_windows_and_no_other(every: Cadence, known: list[str]) -> None:
+    case = use_case(partitions={"every": every, "end": "2024-06-01"}, model={"every": "month"})
+    assert known_by(case, "2024-04-01") == known
 
 
 @pytest.mark.parametrize(
@@ -210,8 +228,9 @@ def test_features_need_the_partitions_that_their_lookback_reaches(
     every: Cadence, lookback: str, partition: str, first: str
 ) -> None:
     case = use_case(partitions={"every": every, "end": "2024-06-01"}, features={"lookback": lookback})
-    needed = missing_upstream(data(case), [partition], data(case), lookback_mapping(case), present=())[partition]
-    assert needed == [key for key in data(case).get_partition_keys() if first <= key <= partition]
+    assert looked_at(case, [partition])[partition] == [
+        key for key in data(case).get_partition_keys() if first <= key <= partition
+    ]
 
 
 @settings(deadline=None, max_examples=50)
@@ -220,22 +239,39 @@ def test_a_lookback_is_covered_whatever_its_length(every: Cadence, hours: int, d
     case = use_case(partitions={"every": every, "end": "2024-09-01"}, features={"lookback": f"{hours} hours"})
     partition = drawn.draw(st.sampled_from(data(case).get_partition_keys()))
     (window,) = windows_of(data(case), [partition]).values()
-    needed = missing_upstream(data(case), [partition], data(case), lookback_mapping(case), present=())[partition]
+    needed = looked_at(case, [partition])[partition]
+    with accepted_previews():
+        mapping = dg.TimeWindowPartitionMapping(
+            start_offset=-lookback_steps(case), allow_nonexistent_upstream_partitions=True
+        )
+    assert needed == upstream(case, data(case), mapping, partition)
     assert set(touched(case, Window(window.start - timedelta(hours=hours), window.end))) <= set(needed)
 
 
-def missing_days(partitions: list[str | None], present: Collection[str]) -> dict[str | None, list[str]]:
-    case = use_case(features={"lookback": "3 days"})
-    return missing_upstream(data(case), partitions, data(case), lookback_mapping(case), present)
+@given(st.integers(0, 9), st.sets(st.integers(0, 30)))
+def test_what_looks_back_at_some_partitions_is_what_is_made_of_one_of_them(days: int, chosen: set[int]) -> None:
+    case = use_case(features={"lookback": f"{days} days"})
+    every = list(data(case).get_partition_keys())
+    given_keys = [every[number] for number in chosen]
+    made_of = looked_at(case, every)
+    expected = [key for key in every if key not in given_keys and set(made_of[key]) & set(given_keys)]
+    assert looking_back_at(case, given_keys) == expected
 
 
-def test_what_is_missing_is_told_by_partition_and_in_order() -> None:
-    assert missing_days(["2024-01-06", "2024-01-04", "2024-01-12"], present=["2024-01-04", "2024-01-06"]) == {
-        "2024-01-06": ["2024-01-03", "2024-01-05"],
-        "2024-01-04": ["2024-01-01", "2024-01-02", "2024-01-03"],
-        "2024-01-12": ["2024-01-09", "2024-01-10", "2024-01-11", "2024-01-12"],
+def test_what_is_looked_at_is_told_by_partition_with_its_own_last() -> None:
+    case = use_case(features={"lookback": "2 days"})
+    assert looked_at(case, ["2024-01-06", "2024-01-02"]) == {
+        "2024-01-06": ["2024-01-04", "2024-01-05", "2024-01-06"],
+        "2024-01-02": ["2024-01-01", "2024-01-02"],
     }
 
 
-def test_nothing_is_missing_where_all_is_present() -> None:
-    assert missing_days(["2024-01-06"], present=data(use_case()).get_partition_keys()) == {}
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (["2024-01-01"], "2024-01-01"),
+        (["2024-01-01", "2024-01-02", "2024-01-05"], "2024-01-01 .. 2024-01-05 (3)"),
+    ],
+)
+def test_partitions_are_named_by_the_first_and_the_last(keys: list[str], said: str) -> None:
+    assert span(keys) == said

@@ -417,6 +417,89 @@ def test_the_label_is_neither_a_feature_nor_the_key(changes: dict[str, Any], loc
     assert list(told(**changes)) == [location]
 
 
+@pytest.mark.parametrize(
+    ("volume", "location", "sentence"),
+    [
+        ({}, (), "no bound is given; write at_least, at_most or of_usual."),
+        ({"at_lest": 5}, ("at_lest",), "unknown key 'at_lest'; did you mean 'at_least'?"),
+        ({"at_least": 6, "at_most": 5}, ("at_most",), "no number is at least 6 and at most 5."),
+        ({"at_least": 0}, ("at_least",), "Input should be greater than or equal to 1 (here: 0)."),
+        (
+            {"of_usual": "0%"},
+            ("of_usual",),
+            "0% allows any number of rows; write more, such as '50%', or remove it.",
+        ),
+    ],
+)
+def test_bounds_on_the_volume_that_mean_nothing_are_refused(
+    volume: dict[str, Any], location: Location, sentence: str
+) -> None:
+    assert told(contract={"volume": volume}) == {("contract", "volume", *location): sentence}
+
+
+def test_the_usual_volume_needs_partitions() -> None:
+    assert told(partitions="none", contract={"volume": {"of_usual": "50%"}}) == {
+        ("contract", "volume", "of_usual"): "the usual number of rows needs partitions; remove it, or set partitions."
+    }
+    assert told(partitions="none", contract={"volume": {"at_least": 5}}) == {}
+
+
+def test_a_share_of_duplicates_that_quarantine_refuses_before_is_refused() -> None:
+    assert told(contract={"duplicates_at_most": "5%"}) == {
+        ("contract", "duplicates_at_most"): (
+            "repeated keys count in quarantine_at_most too, which is 2%; write less, or raise it."
+        )
+    }
+    assert told(contract={"duplicates_at_most": "5%", "quarantine_at_most": "5%"}) == {}
+
+
+def check(**changes: Any) -> dict[str, Any]:
+    """A check of the user's own, changed; None takes a key away."""
+    given = {"name": "no_gap", "stage": "features", "function": ".checks:no_gap"} | changes
+    return {key: value for key, value in given.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "sentence"),
+    [
+        ({"name": None}, "name", "the key 'name' is missing."),
+        (
+            {"name": "no gap"},
+            "name",
+            "String should match pattern '^[A-Za-z0-9_]+$' (here: 'no gap').",
+        ),
+        (
+            {"name": "complete"},
+            "name",
+            "features has a check 'complete' of the platform's; choose another name.",
+        ),
+        ({"stage": "feature"}, "stage", "'feature' is not allowed here; did you mean 'features'?"),
+        (
+            {"stage": "model"},
+            "stage",
+            "'model' is not allowed here; there is 'features', 'predictions', 'raw_data', 'validated_data'.",
+        ),
+        ({"severity": "warning"}, "severity", "'warning' is not allowed here; did you mean 'warn'?"),
+        ({"function": None}, "function", "the key 'function' is missing."),
+        ({"argumnts": {}}, "argumnts", "unknown key 'argumnts'; did you mean 'arguments'?"),
+    ],
+)
+def test_a_mistake_in_a_check_is_told_at_its_field(changes: dict[str, Any], field: str, sentence: str) -> None:
+    assert told(checks=[check(name="other"), check(**changes)]) == {("checks", 1, field): sentence}
+
+
+def test_a_check_has_a_name_of_its_own_in_its_stage() -> None:
+    assert told(checks=[check(), check(function=".checks:other")]) == {
+        ("checks", 1, "name"): "features has two checks 'no_gap'; choose another name."
+    }
+    assert told(checks=[check(), check(stage="raw_data"), check(name="contract")]) == {}
+
+
+def test_a_check_refuses_what_fails_it_unless_it_only_warns() -> None:
+    judged = example(checks=[check(), check(name="other", severity="warn")]).checks
+    assert [one.severity for one in judged] == ["error", "warn"]
+
+
 def test_a_seed_that_scikit_learn_does_not_take_is_refused() -> None:
     assert list(told(model={"seed": 2**32})) == [("model", "seed")]
 

@@ -2,11 +2,13 @@
 
 import typer
 
+from ml_platform.cli.accept import accept
 from ml_platform.cli.demo import demo
 from ml_platform.cli.dev import dev
 from ml_platform.cli.reference import reference
 from ml_platform.cli.run import run
 from ml_platform.cli.status import status
+from ml_platform.cli.why import why
 
 app = typer.Typer(
     name="ml-platform",
@@ -15,5 +17,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, run, status, dev, reference):
+for command in (demo, run, status, why, accept, dev, reference):
     app.command()(command)

@@ -14,12 +14,12 @@ ONLY_FOR_THE_UI = (dg.TableSchemaMetadataValue, dg.MarkdownMetadataValue)
 
 @dataclass
 class StageOutcome:
-    """What one stage did: partitions and rows published, seconds taken, and the error that stopped it."""
+    """What one stage did: partitions published and how many of them had not changed, rows, seconds."""
 
     partitions: int = 0
+    unchanged: int = 0
     rows: int = 0
     seconds: float = 0.0
-    error: str | None = None
     broken_rules: Counter[str] = field(default_factory=Counter)
     latest: dict[str, Any] = field(default_factory=dict)
 
@@ -43,7 +43,7 @@ class Outcome:
     checks: list[Check] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    _started: dict[str, float] = field(default_factory=dict)
+    _seconds: dict[tuple[str, Stage], float] = field(default_factory=dict)
 
     def listen(self, entry: dg.EventLogEntry) -> None:
         """Take in one event of a run."""
@@ -52,10 +52,10 @@ class Outcome:
             return
         if entry.run_id not in self.runs:
             self.runs.append(entry.run_id)
-        if event.is_step_start:
-            self._started[str(event.step_key)] = entry.timestamp
-        elif event.is_step_success or event.is_step_failure:
-            self._end_step(str(event.step_key), entry.timestamp, event)
+        if event.is_step_failure:
+            self._failed_step(event)
+        elif event.event_type is dg.DagsterEventType.ENGINE_EVENT:
+            self._advanced(event)
         elif event.is_run_failure:
             self._failed(event)
         elif event.is_step_materialization and event.asset_key:
@@ -63,19 +63,30 @@ class Outcome:
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             self._checked(event.asset_check_evaluation_data)
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything was computed."""
+        return any(one.partitions > one.unchanged for one in self.stages.values())
+
     def of(self, stage: Stage) -> StageOutcome:
         """The outcome of a stage."""
         return self.stages.setdefault(stage, StageOutcome())
 
-    def _end_step(self, step: str, timestamp: float, event: dg.DagsterEvent) -> None:
-        outcome = self.of(_stage(step))
-        outcome.seconds += timestamp - self._started[step]
-        if event.is_step_failure:
-            data = event.step_failure_data
-            error = data.error.cause if data.error and data.error.cause else data.error
-            refused = data.user_failure_data.metadata.get("refused") if data.user_failure_data else None
-            if refused is None and error is not None:
-                outcome.error = error.message.strip()
+    def _advanced(self, event: dg.DagsterEvent) -> None:
+        said = event.engine_event_data.metadata
+        if "stage" in said and "seconds" in said:
+            self._seconds[event.step_key or "", _stage(str(said["stage"].value))] = float(str(said["seconds"].value))
+            for stage in {stage for _, stage in self._seconds}:
+                self.of(stage).seconds = sum(taken for (_, of), taken in self._seconds.items() if of == stage)
+
+    def _failed_step(self, event: dg.DagsterEvent) -> None:
+        """Keep what stopped a step; why partitions were refused is known from the checks."""
+        data = event.step_failure_data
+        if data.user_failure_data and "refused" in data.user_failure_data.metadata:
+            return
+        error = data.error.cause if data.error and data.error.cause else data.error
+        if error is not None:
+            self.errors.append(f"{event.step_key} stopped: {error.message.strip()}")
 
     def _failed(self, event: dg.DagsterEvent) -> None:
         """Keep why a run failed outside its steps; what stopped a step is known from the step."""
@@ -95,6 +106,7 @@ class Outcome:
             if not isinstance(value, ONLY_FOR_THE_UI)
         }
         outcome.partitions += 1
+        outcome.unchanged += "unchanged" in metadata
         outcome.rows += next((int(metadata[name]) for name in ROW_COUNTS if name in metadata), 0)
         outcome.broken_rules.update(metadata.get("broken_rules", {}))
         outcome.latest = {"partition": materialization.partition, **metadata}
@@ -106,4 +118,4 @@ class Outcome:
 
 
 def _stage(name: str) -> Stage:
-    return next(stage for stage in STAGES if stage == name.rpartition("__")[2])
+    return next(stage for stage in STAGES if stage == name)

@@ -27,14 +27,11 @@ class StageProgress:
         event = entry.dagster_event
         if event is None:
             return
-        if event.is_step_start and event.step_key:
-            for stage, task in self._tasks.items():
-                if event.step_key.endswith(f"__{stage}"):
-                    self._bars.start_task(task)
-        elif event.is_step_materialization and event.asset_key:
-            task = self._tasks[event.asset_key.path[-1]]
-            self._bars.start_task(task)
-            self._bars.advance(task)
+        if event.is_step_materialization and event.asset_key:
+            task = self._tasks.get(event.asset_key.path[-1])
+            if task is not None:  # quarantine is published with validated_data, whether it was asked for or not
+                self._bars.start_task(task)
+                self._bars.advance(task)
 
 
 @contextmanager

@@ -12,14 +12,18 @@ import dagster as dg
 from pydantic import ValidationError
 
 from ml_platform.cli.errors import UserError
+from ml_platform.components import UseCase
 from ml_platform.references import did_you_mean
+from ml_platform.stages.work import RESOURCES, Work
 from ml_platform.use_case import STAGES, Stage
 
 if TYPE_CHECKING:
     from dagster._core.definitions.job_definition import JobDefinition
 
 
-NO_TELEMETRY = "telemetry:\n  enabled: false\n"
+INSTANCE = """telemetry: {enabled: false}
+event_log_storage: {module: ml_platform.event_log, class: BatchedSqliteEventLogStorage}
+"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,17 @@ class Project:
         if name not in (known := self.use_cases()):
             raise UserError(f"there is no use case '{name}'; {did_you_mean(name, known)}")
 
+    def key(self, name: str, stage: Stage) -> dg.AssetKey:
+        """The key of a use case's stage."""
+        return dg.AssetKey([name, stage])
+
+    def work(self, name: str) -> Work:
+        """Access to what a use case has stored."""
+        tree = dg.ComponentTree.for_project(self.folder)
+        use_case = next(one for one in tree.get_all_components(UseCase) if one.name == name)
+        resources = self.definitions.resources or {}
+        return Work(use_case, **{key: resources[key] for key in RESOURCES}, instance=self.instance)
+
     def partitions(self, key: dg.AssetKey) -> dg.TimeWindowPartitionsDefinition | None:
         """The partitions of an asset."""
         definition = self.definitions.resolve_asset_graph().get(key).partitions_def
@@ -53,15 +68,21 @@ class Project:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Where a project stores everything, unless the environment says otherwise; dagster.yaml is copied there."""
+    """Where and how a project stores everything, unless the environment says so; dagster.yaml is copied there."""
     home = Path(os.environ.get("ML_PLATFORM_HOME", folder / ".ml_platform")).absolute()
     dagster_home = Path(os.environ.get("DAGSTER_HOME", home / "dagster"))
     if "DAGSTER_HOME" not in os.environ:
         dagster_home.mkdir(parents=True, exist_ok=True)
         own = folder / "dagster.yaml"
-        settings = own.read_text(encoding="utf-8") if own.exists() else NO_TELEMETRY
+        settings = own.read_text(encoding="utf-8") if own.exists() else INSTANCE
         (dagster_home / "dagster.yaml").write_text(settings, encoding="utf-8")
-    return {"ML_PLATFORM_HOME": str(home), "DAGSTER_HOME": str(dagster_home), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    return {
+        "ML_PLATFORM_HOME": str(home),
+        "DAGSTER_HOME": str(dagster_home),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        # without it Dagster hands no batch to its event log
+        "DAGSTER_EVENT_BATCH_SIZE": os.environ.get("DAGSTER_EVENT_BATCH_SIZE", "1000"),
+    }
 
 
 def project_folder() -> Path:

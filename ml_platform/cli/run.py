@@ -15,7 +15,7 @@ from ml_platform.cli.project import Project, check_stage, open_project
 from ml_platform.cli.summary import print_json, print_summary
 from ml_platform.cli.warm_up import warm_up
 from ml_platform.partitions import KEY_FORMAT, day_of
-from ml_platform.use_case import Stage
+from ml_platform.use_case import STAGES, Stage
 
 DATA: tuple[Stage, ...] = ("raw_data", "quarantine", "validated_data", "features")
 MODEL: tuple[Stage, ...] = ("model", "evaluation", "promotion")
@@ -28,16 +28,19 @@ def run(
         str | None, typer.Option("--from", help="The first partition; by default the first there is.")
     ] = None,
     last: Annotated[str | None, typer.Option("--to", help="The last partition; by default the last there is.")] = None,
-    stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be given several times.")] = None,
     backtest: Annotated[bool, typer.Option(help="Train at every cutoff between, not only at the last.")] = False,
+    force: Annotated[bool, typer.Option(help="Compute again what has not changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Run a use case: raw data, validated data, features, model, evaluation, promotion, predictions."""
     with told():
         project = open_project()
         project.check_use_case(name)
-        chosen = check_stage(stage) if stage else None
-        succeeded, outcome = run_use_case(project, name, first, last, stage=chosen, backtest=backtest, quiet=as_json)
+        chosen = [check_stage(one) for one in stage or STAGES]
+        succeeded, outcome = run_use_case(
+            project, name, first, last, stages=chosen, backtest=backtest, force=force, quiet=as_json
+        )
         (print_json if as_json else print_summary)(name, outcome)
     raise typer.Exit(0 if succeeded else 1)
 
@@ -48,8 +51,9 @@ def run_use_case(
     first: str | None,
     last: str | None,
     *,
-    stage: Stage | None = None,
+    stages: Sequence[Stage] = STAGES,
     backtest: bool = False,
+    force: bool = False,
     quiet: bool = False,
 ) -> tuple[bool, Outcome]:
     """Run a use case's stages over the partitions from first to last; whether all went well, and what was done.
@@ -60,26 +64,28 @@ def run_use_case(
     days = _between(project.partitions(dg.AssetKey([name, "raw_data"])), first, last)
     cutoffs = _cutoffs(project.partitions(dg.AssetKey([name, "model"])), days, backtest=backtest)
     outcome, succeeded = Outcome(), True
-    if stage not in DATA:
-        warm_up()
+    warm = set(DATA).issuperset(stages)
     groups: list[tuple[Sequence[Stage], list[str] | None]] = [(DATA, days), (MODEL, cutoffs), (PREDICTIONS, days)]
     with shown_progress(quiet=quiet) as progress:
-        for stages, partitions in groups:
-            selected = [one for one in stages if stage in {None, one}]
-            # validated data and quarantine are the two halves of one computation
-            if stage in {"validated_data", "quarantine"} and stages is DATA:
-                selected = ["quarantine", "validated_data"]
-            if partitions == [] and stage in MODEL:
-                raise UserError(f"no model's windows lie whole before {last}; give a later --to.")
-            if not selected or partitions == []:
+        for group, partitions in groups:
+            selected = [stage for stage in group if stage in stages]
+            if not selected:
+                continue
+            if partitions == []:
+                if set(MODEL).issuperset(stages):
+                    raise UserError(f"no model's windows lie whole before {last}; give a later --to.")
                 continue
             progress.expect(selected, len(partitions) if partitions else 1)
 
             def listen(entry: dg.EventLogEntry) -> None:
+                nonlocal warm
                 outcome.listen(entry)
                 progress.listen(entry)
+                if not warm and outcome.has_changed:  # new data: models will be trained and scored
+                    warm = True
+                    warm_up()
 
-            succeeded &= run_stages(project, name, selected, partitions, listen)
+            succeeded &= run_stages(project, name, selected, partitions, listen, force=force)
             if not succeeded and partitions is None:
                 break  # what comes after would be made of the data that was there before
     return succeeded, outcome

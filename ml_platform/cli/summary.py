@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ml_platform.cli.outcome import Check, Outcome
 from ml_platform.partitions import span
-from ml_platform.use_case import STAGES
+from ml_platform.use_case import METRICS, STAGES
 
 SHOWN_REFUSALS = 8
 
@@ -22,7 +22,8 @@ def print_json(name: str, outcome: Outcome) -> None:
         "use_case": name,
         "runs": outcome.runs,
         "errors": outcome.errors,
-        "stages": {stage: asdict(outcome.stages[stage]) for stage in STAGES if stage in outcome.stages},
+        # not asdict, which makes a Counter of a Counter's items
+        "stages": {stage: vars(outcome.stages[stage]) for stage in STAGES if stage in outcome.stages},
         "checks": [asdict(check) for check in outcome.checks],
     }
     Console(soft_wrap=True).print_json(json.dumps(document))
@@ -54,20 +55,18 @@ def print_summary(name: str, outcome: Outcome) -> None:
         console.print(f"  and {len(refusals) - SHOWN_REFUSALS} more reasons; --json lists them all.")
     for error in outcome.errors:
         console.print(f"[red]✗[/] a run of {name} failed: {escape(error)}")
-    for stage, one in outcome.stages.items():
-        if one.error:
-            console.print(f"[red]✗[/] {name}/{stage} stopped: {escape(one.error)}")
 
 
 def _stages(name: str, outcome: Outcome) -> Table:
-    table = Table("stage", *(["partitions", "rows", "seconds"]), title=name, title_justify="left")
+    table = Table("stage", "partitions", "unchanged", "rows", "seconds", title=name, title_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
     for stage in STAGES:
         if stage in outcome.stages:
             one = outcome.stages[stage]
             seconds = f"{one.seconds:.1f}" if one.seconds else ""
-            table.add_row(stage, f"{one.partitions:,}", f"{one.rows:,}" if one.rows else "", seconds)
+            counts = (f"{count:,}" if count else "" for count in (one.partitions, one.unchanged, one.rows))
+            table.add_row(stage, *counts, seconds)
     return table
 
 
@@ -80,7 +79,11 @@ def _metrics(latest: dict[str, Any]) -> Table:
         *baselines,
         title=f"hold-out {latest['hold_out']}, {latest['hold_out_rows']:,} rows",
     )
-    for metric, (low, high) in latest["intervals"].items():
+    known = dict.fromkeys(metric for metrics in METRICS.values() for metric in metrics)
+    for metric in known:  # in their order: stored metadata has none
+        if metric not in latest["intervals"]:
+            continue
+        low, high = latest["intervals"][metric]
         others = (f"{baselines[name][metric]:.4f}" if metric in baselines[name] else "-" for name in baselines)
         table.add_row(metric, f"{latest[metric]:.4f}", f"{low:.4f} - {high:.4f}", *others)
     return table

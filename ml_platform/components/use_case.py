@@ -1,5 +1,6 @@
 """The component type `UseCase`: one YAML file becomes the whole asset graph of a model."""
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 import dagster as dg
@@ -7,9 +8,16 @@ from pydantic import BaseModel, ValidationError
 
 from ml_platform import references, use_case
 from ml_platform.stages import evaluation, features, model, predictions, promotion, raw_data, validated_data
+from ml_platform.stages.custom_checks import with_custom_checks
+from ml_platform.stages.definition import StageDefinition
+from ml_platform.stages.step import build_step
 
-FLOW = (raw_data, validated_data, features, model, evaluation, promotion, predictions)
-REFERENCES = (("source", "function"), ("features", "transform"), ("model", "estimator"))
+STEPS = {
+    "data": (raw_data, validated_data, features),
+    "model": (model, evaluation, promotion),
+    "predictions": (predictions,),
+}
+REFERENCES = (("source", "function"), ("features", "transform"), ("model", "estimator"), ("checks", "function"))
 
 
 class UseCase(use_case.UseCase, dg.Component):
@@ -35,12 +43,12 @@ class UseCase(use_case.UseCase, dg.Component):
         raw = attributes.model_dump(exclude_unset=True)
         values = resolution.resolve_value(raw)
         package = context.defs_relative_module_name(context.path)
-        for block, field in REFERENCES:
-            if reference := values.get(block, {}).get(field):
-                absolute = references.absolute(reference, package)
-                values[block][field] = absolute
-                if problem := references.problem(absolute):
-                    raise ValueError(f"{_place(context, block, field)}: {problem}")
+        for key, field in REFERENCES:
+            for at, block in _blocks(values, key):
+                if reference := block.get(field):
+                    block[field] = references.absolute(reference, package)
+                    if problem := references.problem(block[field]):
+                        raise ValueError(f"{_place(context, *at, field)}: {problem}")
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -48,7 +56,26 @@ class UseCase(use_case.UseCase, dg.Component):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
         """The assets and checks of all stages."""
-        return dg.Definitions(assets=[stage.build(self) for stage in FLOW])
+        return dg.Definitions(
+            assets=[build_step(self, name, stages) for name, stages in stage_definitions(self).items()]
+        )
+
+
+def stage_definitions(use_case: use_case.UseCase) -> dict[str, list[StageDefinition]]:
+    """The stages of a use case in the order of the flow, by the step that they share."""
+    return {
+        name: [with_custom_checks(use_case, stage.build(use_case)) for stage in stages]
+        for name, stages in STEPS.items()
+    }
+
+
+def _blocks(values: dict[str, Any], key: str) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    """The block of a key, or each block of its list, with where it stands."""
+    match values.get(key):
+        case list(blocks):
+            yield from (((key, index), block) for index, block in enumerate(blocks))
+        case dict(block):
+            yield (key,), block
 
 
 def _place(context: dg.ComponentLoadContext, *at: str | int) -> str:

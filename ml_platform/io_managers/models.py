@@ -1,53 +1,50 @@
 """The I/O manager of models: fitted pipelines in the tracking server, one for each cutoff."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
-from ml_platform.io_managers.publishing import Audited, Metadata, cutoffs_of, publish
+from ml_platform.io_managers.publishing import Key, Metadata, PublishingIOManager, keys_of
 from ml_platform.ml.training import TrainedModel
 from ml_platform.resources.tracking import StoredModel, Tracking
 
 
-class Models(Mapping[str | None, TrainedModel]):
+class Models(Mapping[Key, TrainedModel]):
     """Published models by cutoff (None without partitions), each loaded when it is asked for."""
 
-    def __init__(self, tracking: Tracking, use_case: str, cutoffs: Sequence[str | None]) -> None:
+    def __init__(self, tracking: Tracking, use_case: str, cutoffs: Sequence[Key]) -> None:
         self._tracking, self._use_case, self._cutoffs = tracking, use_case, cutoffs
 
-    def __getitem__(self, cutoff: str | None) -> TrainedModel:
+    def __getitem__(self, cutoff: Key) -> TrainedModel:
         return self._tracking.load_model(self.stored(cutoff).address)
 
-    def __iter__(self) -> Iterator[str | None]:
+    def __iter__(self) -> Iterator[Key]:
         return iter(self._cutoffs)
 
     def __len__(self) -> int:
         return len(self._cutoffs)
 
-    def stored(self, cutoff: str | None) -> StoredModel:
+    def stored(self, cutoff: Key) -> StoredModel:
         """Where the published model of a cutoff lies."""
         return self._tracking.model_of(self._use_case, cutoff or "")
 
 
-class ModelIOManager(dg.ConfigurableIOManager):
+class ModelIOManager(PublishingIOManager):
     """Publishes the stored models of the cutoffs that passed, and gives them to the stages after."""
 
     tracking: dg.ResourceDependency[Tracking]
 
-    def handle_output(self, context: dg.OutputContext, obj: Audited[Mapping[str | None, StoredModel]]) -> None:
-        """Publish a mapping of cutoffs to stored models.
+    def data_versions(self, key: dg.AssetKey, partitions: Sequence[Key]) -> Mapping[Key, str]:
+        """The data version of the published model of each of these cutoffs."""
+        return self.tracking.data_versions(key.path[0], partitions)
 
-        Raises:
-            dagster.Failure: at least one cutoff was refused.
-        """
-
-        def write(cutoffs: Sequence[str] | None) -> Metadata:
-            for cutoff in cutoffs if cutoffs is not None else [None]:
-                self.tracking.publish_model(obj.value[cutoff])
-            return {}
-
-        publish(context, obj, write)
+    def write(self, spec: dg.AssetSpec, value: Any, data_versions: Mapping[Key, str | None]) -> Metadata:  # noqa: ARG002 - as all I/O managers
+        """Publish those stored models of a mapping by cutoff."""
+        for cutoff, version in data_versions.items():
+            self.tracking.publish_model(value[cutoff], version)
+        return {}
 
     def load_input(self, context: dg.InputContext) -> Models:
         """The published models of the cutoffs that the downstream asset needs."""
-        return Models(self.tracking, context.asset_key.path[0], cutoffs_of(context))
+        return Models(self.tracking, context.asset_key.path[0], keys_of(context))

@@ -1,64 +1,45 @@
-"""Audit before publish: what failed its gate is never written where anyone reads."""
+"""What all I/O managers share: a value is stored whole with its data versions, or not at all."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
 
 import dagster as dg
 
-T = TypeVar("T")
 Metadata = Mapping[str, Any]
+Key = str | None
+"""The key of a partition; None stands for all of an asset without partitions."""
 
 
-@dataclass(frozen=True)
-class Audited(Generic[T]):
-    """A stage's value with the verdicts on it: the reason for each refused partition, metadata for the others.
+class Step(Enum):
+    """What a stage's step hands over as the value of an asset that it has published and recorded by itself."""
 
-    Without partitions both mappings have the one key None.
-    """
-
-    value: T
-    refused: Mapping[str | None, str] = field(default_factory=dict)
-    metadata: Mapping[str | None, Metadata] = field(default_factory=dict)
+    PUBLISHED = "published"
 
 
-def partitions_of(context: dg.OutputContext | dg.InputContext) -> list[str] | None:
-    """The partition keys that are read or written, or None without partitions."""
-    return list(context.asset_partition_keys) if context.has_asset_partitions else None
+class PublishingIOManager(dg.ConfigurableIOManager):
+    """Stores values by partition, each with its data version, for a stage's step and for assets of a user's own."""
+
+    @abstractmethod
+    def data_versions(self, key: dg.AssetKey, partitions: Sequence[Key]) -> Mapping[Key, str]:
+        """The data version of each of these partitions that is published."""
+
+    @abstractmethod
+    def write(self, spec: dg.AssetSpec, value: Any, data_versions: Mapping[Key, str | None]) -> Metadata:
+        """Publish the partitions named in `data_versions`, and no other, in one go; what the UI shows of it."""
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Store what an asset returned; nothing where its step has done so partition by partition."""
+        if obj is Step.PUBLISHED:
+            # Dagster would record all partitions a second time, and can only be kept from it by not knowing the asset;
+            # drop when a step may say that it has recorded them
+            context._asset_key = None
+            return
+        spec = dg.AssetSpec(context.asset_key, metadata=dict(context.definition_metadata))
+        context.add_output_metadata(dict(self.write(spec, obj, dict.fromkeys(keys_of(context)))))
 
 
-def cutoffs_of(context: dg.OutputContext | dg.InputContext) -> Sequence[str | None]:
+def keys_of(context: dg.OutputContext | dg.InputContext) -> Sequence[Key]:
     """The partition keys that are read or written, the one None without partitions."""
-    partitions = partitions_of(context)
-    return [None] if partitions is None else partitions
-
-
-def publish(
-    context: dg.OutputContext, audited: Audited[Any], write: Callable[[Sequence[str] | None], Metadata]
-) -> None:
-    """Write what passed in one go, and fail the step for what was refused, naming each partition's reason.
-
-    A refused partition keeps the value it had. Dagster would mark all partitions of the step materialized or none, so
-    where some are refused the others are recorded here.
-
-    Raises:
-        dagster.Failure: at least one partition was refused.
-    """
-    partitions = partitions_of(context)
-    passed = None if partitions is None else [key for key in partitions if key not in audited.refused]
-    if not audited.refused:
-        context.add_output_metadata(dict(write(passed)))
-        return
-    if passed:
-        written = write(passed)
-        for key in passed:
-            metadata = {**written, **audited.metadata.get(key, {})}
-            context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
-    name = context.asset_key.to_user_string()
-    reasons = "; ".join(f"{key}: {why}" if key else why for key, why in audited.refused.items())
-    counted = f"{len(audited.refused)} of {len(partitions)} partitions" if partitions else "the data"
-    raise dg.Failure(
-        f"{name} refused {counted}: {reasons}",
-        metadata={"refused": {str(key): why for key, why in audited.refused.items()}},
-        allow_retries=False,
-    )
+    return list(context.asset_partition_keys) if context.has_asset_partitions else [None]

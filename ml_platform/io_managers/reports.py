@@ -6,47 +6,49 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from io import BytesIO
+from typing import Any
 
 import dagster as dg
 import polars as pl
 from upath import UPath
 
-from ml_platform.io_managers.publishing import Audited, Metadata, cutoffs_of, publish
+from ml_platform.io_managers.publishing import Key, Metadata, PublishingIOManager, keys_of
 from ml_platform.ml.report import Interval, Report
 from ml_platform.resources.lake import Lake
 
 
-class ReportIOManager(dg.ConfigurableIOManager):
+class ReportIOManager(PublishingIOManager):
     """Stores a mapping of cutoffs to reports below the asset's folder in the lake."""
 
     lake: dg.ResourceDependency[Lake]
 
-    def handle_output(self, context: dg.OutputContext, obj: Audited[Mapping[str | None, Report]]) -> None:
-        """Store the reports of the cutoffs that passed.
+    def data_versions(self, key: dg.AssetKey, partitions: Sequence[Key]) -> Mapping[Key, str]:
+        """The data version of the report of each of these cutoffs."""
+        files = {cutoff: _file(self.folder(key), cutoff, "json") for cutoff in partitions}
+        stored = {cutoff: json.loads(file.read_text()) for cutoff, file in files.items() if file.exists()}
+        return {cutoff: one["data_version"] for cutoff, one in stored.items() if one["data_version"]}
 
-        Raises:
-            dagster.Failure: at least one cutoff was refused.
-        """
-        folder = self._folder(context.asset_key)
+    def write(self, spec: dg.AssetSpec, value: Any, data_versions: Mapping[Key, str | None]) -> Metadata:
+        """Store those reports of a mapping by cutoff."""
+        for cutoff, version in data_versions.items():
+            dump(value[cutoff], self.folder(spec.key), cutoff, version)
+        return {}
 
-        def write(cutoffs: Sequence[str] | None) -> Metadata:
-            for cutoff in cutoffs if cutoffs is not None else [None]:
-                dump(obj.value[cutoff], folder, cutoff)
-            return {}
-
-        publish(context, obj, write)
-
-    def load_input(self, context: dg.InputContext) -> dict[str | None, Report]:
+    def load_input(self, context: dg.InputContext) -> dict[Key, Report]:
         """The reports of the cutoffs that the downstream asset needs, those that there are."""
-        folder = self._folder(context.asset_key)
-        cutoffs: Sequence[str | None] = cutoffs_of(context)
+        return self.reports(context.asset_key, keys_of(context))
+
+    def reports(self, key: dg.AssetKey, cutoffs: Sequence[Key]) -> dict[Key, Report]:
+        """The reports of these cutoffs, those that there are."""
+        folder = self.folder(key)
         return {cutoff: load(folder, cutoff) for cutoff in cutoffs if _file(folder, cutoff, "json").exists()}
 
-    def _folder(self, key: dg.AssetKey) -> UPath:
+    def folder(self, key: dg.AssetKey) -> UPath:
+        """Where the reports of an asset lie."""
         return UPath(self.lake.address(key), **self.lake.storage_options)
 
 
-def dump(report: Report, folder: UPath, cutoff: str | None) -> None:
+def dump(report: Report, folder: UPath, cutoff: Key, data_version: str | None = None) -> None:
     """Store a report; the JSON file comes last and names the scores, so that a reader never sees half of it."""
     scores = BytesIO()
     report.scores.write_parquet(scores)
@@ -55,6 +57,7 @@ def dump(report: Report, folder: UPath, cutoff: str | None) -> None:
     (folder / scores_name).write_bytes(scores.getvalue())
     text = json.dumps(
         {
+            "data_version": data_version,
             "run_id": report.run_id,
             "trained_on": report.trained_on,
             "held_out": report.held_out,
@@ -69,7 +72,7 @@ def dump(report: Report, folder: UPath, cutoff: str | None) -> None:
     unfinished.rename(_file(folder, cutoff, "json"))
 
 
-def load(folder: UPath, cutoff: str | None) -> Report:
+def load(folder: UPath, cutoff: Key) -> Report:
     """A stored report."""
     stored = json.loads(_file(folder, cutoff, "json").read_text())
     return Report(
@@ -83,5 +86,5 @@ def load(folder: UPath, cutoff: str | None) -> Report:
     )
 
 
-def _file(folder: UPath, cutoff: str | None, ending: str) -> UPath:
+def _file(folder: UPath, cutoff: Key, ending: str) -> UPath:
     return folder / f"{cutoff or 'report'}.{ending}"

@@ -1,13 +1,14 @@
 """The I/O manager of tables: dataframes of any of four types in Delta Lake, a range of partitions in one commit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from ml_platform.io_managers.columns import conformed
-from ml_platform.io_managers.publishing import Audited, Metadata, partitions_of, publish
+from ml_platform.io_managers.publishing import Key, Metadata, PublishingIOManager, keys_of
 from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.frames import from_polars, to_polars
 from ml_platform.partitions import day_of
@@ -16,44 +17,48 @@ from ml_platform.resources.lake import Lake, Table
 PREVIEW_ROWS = 5
 
 
-class TableIOManager(dg.ConfigurableIOManager):
+class TableIOManager(PublishingIOManager):
     """Stores what an asset returns as its Delta table and gives what the next asset's annotation asks for."""
 
     lake: dg.ResourceDependency[Lake]
 
-    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        """Replace the partitions that passed their checks.
+    def data_versions(self, key: dg.AssetKey, partitions: Sequence[Key]) -> Mapping[Key, str]:
+        """The data version of each of these partitions that is published."""
+        days = {_day(partition): partition for partition in partitions}
+        return {days[day]: version for day, version in self.lake.table(key).data_versions(days).items()}
+
+    def write(self, spec: dg.AssetSpec, value: Any, data_versions: Mapping[Key, str | None]) -> Metadata:
+        """Replace these partitions by their rows of a frame, in one commit.
 
         Raises:
             TypeError: the value is no dataframe, or its columns are not those declared or stored.
-            dagster.Failure: at least one partition was refused.
         """
-        audited = obj if isinstance(obj, Audited) else Audited(obj)
-        name = context.asset_key.to_user_string()
-        table = self.lake.table(context.asset_key)
-
-        def write(partitions: Sequence[str] | None) -> Metadata:
-            rows = to_polars(audited.value, f"The value of {name}")
-            if partitions is not None and PARTITION not in rows.columns:
-                raise TypeError(
-                    f"{name} has no column '{PARTITION}'; add it, with the first day of each row's partition."
-                )
-            rows = conformed(name, rows, _declared(context), _stored(table))
-            days = None if partitions is None else [day_of(key) for key in partitions]
-            refused = [day_of(key) for key in audited.refused if key is not None]
-            kept = rows.filter(~pl.col(PARTITION).is_in(refused).fill_null(value=False)) if refused else rows
-            version = table.overwrite(kept, days)
-            return {"table_version": version, **describe(kept)}
-
-        publish(context, audited, write)
+        name, table = spec.key.to_user_string(), self.lake.table(spec.key)
+        rows = to_polars(value, f"The value of {name}")
+        days = [day for key in data_versions if (day := _day(key)) is not None] or None
+        if days is not None and PARTITION not in rows.columns:
+            raise TypeError(f"{name} has no column '{PARTITION}'; add it, with the first day of each row's partition.")
+        rows = conformed(name, rows, _declared(spec), _stored(table))
+        versions = {_day(key): version for key, version in data_versions.items() if version is not None}
+        return {"table_version": table.overwrite(rows, days, versions), **describe(rows)}
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The rows of the partitions that the downstream asset needs; partitions that hold no rows have none."""
-        partitions = partitions_of(context)
-        rows = self.lake.table(context.asset_key).scan(
-            None if partitions is None else [day_of(key) for key in partitions]
-        )
+        rows = self.rows(context.asset_key, keys_of(context))
         return from_polars(rows, context.dagster_type.typing_type, f"The input {context.name}")
+
+    def rows(self, key: dg.AssetKey, partitions: Sequence[Key]) -> pl.LazyFrame:
+        """The published rows of these partitions.
+
+        Raises:
+            FileNotFoundError: the table was never written.
+        """
+        days = [day for partition in partitions if (day := _day(partition)) is not None]
+        return self.lake.table(key).scan(None if None in partitions else days)
+
+
+def _day(partition: Key) -> date | None:
+    return None if partition is None else day_of(partition)
 
 
 def describe(rows: pl.DataFrame) -> Metadata:
@@ -69,8 +74,8 @@ def column_schema(columns: dict[str, pl.DataType]) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in columns.items()])
 
 
-def _declared(context: dg.OutputContext) -> dict[str, str]:
-    schema = context.definition_metadata.get("dagster/column_schema")
+def _declared(spec: dg.AssetSpec) -> dict[str, str]:
+    schema = spec.metadata.get("dagster/column_schema")
     return {column.name: column.type for column in schema.columns} if schema else {}
 
 

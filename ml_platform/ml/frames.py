@@ -1,5 +1,6 @@
 """The dataframe types that functions may take and return, converted to and from polars."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,13 @@ def to_polars(value: object, what: str) -> pl.DataFrame:
             return converted
         case name, _:
             raise TypeError(f"{what} is a {name}; it must be one of {', '.join(FRAMES)}.")
+
+
+def wanted_frame(function: Callable[..., Any]) -> type:
+    """The type of frame that a function's first parameter is annotated with; a polars DataFrame where it is not."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    annotation: Any = next((parameter.annotation for parameter in parameters), inspect.Parameter.empty)
+    return pl.DataFrame if annotation is inspect.Parameter.empty else annotation
 
 
 def from_polars(frame: pl.LazyFrame, wanted: type, what: str) -> Any:

@@ -138,9 +138,9 @@ def _confusion(y: Floats, prediction: Floats, weights: Floats) -> Floats:
     """The weight of the rows by true and by predicted class, shape (b, k, k)."""
     classes = prediction.shape[1] if prediction.ndim > 1 else 2
     predicted = prediction.argmax(axis=1) if prediction.ndim > 1 else prediction
-    cells = (y * classes + predicted).astype(np.intp)
-    counts = [np.bincount(cells, weights=weight, minlength=classes**2) for weight in weights]
-    return np.reshape(counts, (len(weights), classes, classes))
+    is_predicted = (predicted[:, None] == np.arange(classes)).astype(np.float64)
+    by_class = [weights[:, y == one] @ is_predicted[y == one] for one in range(classes)]
+    return np.stack(by_class, axis=1)
 
 
 def _accuracy(y: Floats, prediction: Floats, weights: Floats) -> Floats:

@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 CHAMPION = "champion"
-USE_CASE_TAG, CUTOFF_TAG, MODEL_TAG = "use_case", "cutoff", "published_model"
+USE_CASE_TAG, CUTOFF_TAG, MODEL_TAG, DATA_VERSION_TAG = "use_case", "cutoff", "published_model", "data_version"
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 MODEL_FILE = "model.skops"
 
@@ -102,9 +102,12 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
         return StoredModel(model.run_id, str(stored.model_uri))
 
-    def publish_model(self, stored: StoredModel) -> None:
+    def publish_model(self, stored: StoredModel, data_version: str | None = None) -> None:
         """Make a stored model the one that its cutoff's readers find."""
-        self._mlflow().MlflowClient().set_tag(stored.run_id, MODEL_TAG, stored.address)
+        client = self._mlflow().MlflowClient()
+        if data_version is not None:  # first: a reader looks only at models that are published
+            client.set_tag(stored.run_id, DATA_VERSION_TAG, data_version)
+        client.set_tag(stored.run_id, MODEL_TAG, stored.address)
 
     def model_of(self, use_case: str, cutoff: str) -> StoredModel:
         """The newest published model of a cutoff.
@@ -112,24 +115,19 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             LookupError: no model was published for this cutoff.
         """
-        tags = {USE_CASE_TAG: use_case, CUTOFF_TAG: cutoff}
-        conditions = [
-            *(f"tags.`{tag}` = '{value}'" for tag, value in tags.items()),
-            f"tags.`{MODEL_TAG}` LIKE 'models:%'",
-        ]
-        found = (
-            self._mlflow()
-            .MlflowClient()
-            .search_runs(
-                [self._experiment(use_case)],
-                " and ".join(conditions),
-                order_by=["attributes.start_time DESC"],
-                max_results=1,
-            )
-        )
-        if not found:
+        found = self._published_run(use_case, cutoff)
+        if found is None:
             raise LookupError(f"{use_case} has no model of cutoff '{cutoff}'; materialize its model first.")
-        return StoredModel(found[0].info.run_id, found[0].data.tags[MODEL_TAG])
+        return StoredModel(found.info.run_id, found.data.tags[MODEL_TAG])
+
+    def data_versions(self, use_case: str, cutoffs: Sequence[str | None]) -> dict[str | None, str]:
+        """The data version of the newest published model of each of these cutoffs; None has the empty cutoff."""
+        runs = {cutoff: self._published_run(use_case, cutoff or "") for cutoff in cutoffs}
+        return {
+            cutoff: run.data.tags[DATA_VERSION_TAG]
+            for cutoff, run in runs.items()
+            if run is not None and DATA_VERSION_TAG in run.data.tags
+        }
 
     def load_model(self, address: str) -> TrainedModel:
         """A stored model, made only of types that skops or this package trusts.
@@ -180,6 +178,25 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
     def crown(self, version: Version) -> None:
         """Give a version the alias `champion`; the version that had it loses it in the same step."""
         self._mlflow().MlflowClient().set_registered_model_alias(version.name, CHAMPION, str(version.number))
+
+    def _published_run(self, use_case: str, cutoff: str) -> Any:
+        """The newest run of a cutoff whose model is published, or None."""
+        tags = {USE_CASE_TAG: use_case, CUTOFF_TAG: cutoff}
+        conditions = [
+            *(f"tags.`{tag}` = '{value}'" for tag, value in tags.items()),
+            f"tags.`{MODEL_TAG}` LIKE 'models:%'",
+        ]
+        found = (
+            self._mlflow()
+            .MlflowClient()
+            .search_runs(
+                [self._experiment(use_case)],
+                " and ".join(conditions),
+                order_by=["attributes.start_time DESC"],
+                max_results=1,
+            )
+        )
+        return found[0] if found else None
 
     def _version(self, found: Any) -> Version:
         return Version(found.name, int(found.version), found.run_id, found.tags.get(CUTOFF_TAG, ""), found.source)

@@ -7,40 +7,58 @@ from pathlib import Path
 
 import polars as pl
 
-from ml_platform.ml.contract import coerce, missing_columns, partition_of
-from ml_platform.ml.splits import Window
-from ml_platform.partitions import KEY_FORMAT, data_partitions
-from ml_platform.sources.delivery import Delivery, Wanted
+from ml_platform.ml.contract import missing_columns
+from ml_platform.partitions import data_partitions
+from ml_platform.sources.delivery import Delivery, NotDeliveredError, Wanted, cut, undelivered
 from ml_platform.use_case import FilesSource, UseCase
 
 MISSING = ["", "NA", "NULL", "null"]
 
 
 def read(source: FilesSource, use_case: UseCase, wanted: Wanted) -> list[Delivery]:
-    """Read the files of each wanted partition; what cannot be read is the problem of its partition alone."""
+    """Find the files of each wanted partition; what cannot be read is the problem of its partition alone."""
     if wanted is None:
-        return [_deliver(None, source, source.path)]
+        return [_delivery(None, source, source.path)]
     if "{partition}" in source.path:
-        return [_deliver(key, source, source.path.replace("{partition}", key)) for key in wanted]
-    return _cut(_deliver(None, source, source.path), use_case, wanted)
+        return [_delivery(key, source, source.path.replace("{partition}", key)) for key in wanted]
+    whole = _delivery(None, source, source.path)
+    try:
+        rows = whole.load()
+    except NotDeliveredError as error:
+        return [undelivered(key, str(error), whole.fingerprint) for key in wanted]
+    if missing_columns(rows, use_case.contract):
+        return [Delivery(key, whole.fingerprint, lambda: rows) for key in wanted]
+    # rows without a readable event time belong to the first partition of all, so that each is delivered once
+    definition = data_partitions(use_case)
+    assert definition is not None
+    return cut(rows, use_case, wanted, undated=str(definition.get_first_partition_key()))
 
 
-def _deliver(partition: str | None, source: FilesSource, pattern: str) -> Delivery:
+def _delivery(partition: str | None, source: FilesSource, pattern: str) -> Delivery:
     found = glob(pattern)  # noqa: PTH207 - an absolute pattern is not Path.glob's
     paths = [Path(path) for path in sorted(found) if Path(path).is_file()]
     if not paths:
-        return Delivery(partition, problem=f"no file {pattern}; check source.path, or deliver the file.")
+        return undelivered(partition, f"no file {pattern}; check source.path, or deliver the file.")
+    try:
+        fingerprint = _fingerprint(paths)
+    except OSError as error:
+        return undelivered(partition, f"{pattern} cannot be read: {error}.")
+    return Delivery(partition, fingerprint, lambda: _load(paths, source, pattern, fingerprint))
+
+
+def _load(paths: list[Path], source: FilesSource, pattern: str, fingerprint: str) -> pl.DataFrame:
     frames = []
     for path in paths:
         try:
             frames.append(_read_file(path, source))
         except (pl.exceptions.PolarsError, OSError) as error:
-            return Delivery(partition, problem=f"{path} cannot be read as {source.format}: {error}.")
+            raise NotDeliveredError(f"{path} cannot be read as {source.format}: {error}.") from error
+    if _fingerprint_now(paths) != fingerprint:
+        raise NotDeliveredError(f"{pattern} changed while it was read; run again when it is complete.")
     try:
-        rows = pl.concat(_alike(frames), how="diagonal_relaxed")
+        return pl.concat(_alike(frames), how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:
-        return Delivery(partition, problem=f"the files {pattern} do not fit together: {error}.")
-    return Delivery(partition, rows, _fingerprint(paths))
+        raise NotDeliveredError(f"the files {pattern} do not fit together: {error}.") from error
 
 
 def _alike(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
@@ -64,26 +82,12 @@ def _read_file(path: Path, source: FilesSource) -> pl.DataFrame:
             return pl.read_ndjson(path, infer_schema_length=None)
 
 
-def _cut(whole: Delivery, use_case: UseCase, wanted: dict[str, Window]) -> list[Delivery]:
-    """One delivery cut into partitions by the contract's event time."""
-    contract, windows = use_case.contract, use_case.windows
-    assert windows is not None
-    assert contract.event_time is not None
-    rows = whole.rows
-    if rows is None or missing_columns(rows, contract):
-        return [Delivery(key, rows, whole.fingerprint, whole.problem) for key in wanted]
-    # rows without a readable event time belong to the first partition of all, so that each is delivered once
-    definition = data_partitions(use_case)
-    assert definition is not None
-    undated = definition.get_first_partition_key()
-    key = coerce(rows, contract).select(
-        partition_of(contract.event_time, windows.every)
-        .dt.to_string(KEY_FORMAT)
-        .fill_null(undated)
-        .alias("__partition")
-    )
-    parts = rows.hstack(key).partition_by("__partition", as_dict=True, include_key=False)
-    return [Delivery(key, parts.get((key,), rows.clear()), whole.fingerprint) for key in wanted]
+def _fingerprint_now(paths: Iterable[Path]) -> str | None:
+    """The fingerprint, or None where a file is gone."""
+    try:
+        return _fingerprint(paths)
+    except OSError:
+        return None
 
 
 def _fingerprint(paths: Iterable[Path]) -> str:

@@ -1,6 +1,6 @@
 """What all stages of a use case share: keys, owners, groups, kinds, partitions and check specifications."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -10,6 +10,7 @@ from ml_platform.use_case import Stage, UseCase
 
 STAGE_TAG = "ml_platform/stage"
 PER_CUTOFF: tuple[Stage, ...] = ("model", "evaluation", "promotion")
+STORED_BY: dict[Stage, str] = {"model": "models", "evaluation": "reports"}
 
 
 def asset_key(use_case: UseCase, stage: Stage) -> dg.AssetKey:
@@ -20,6 +21,11 @@ def asset_key(use_case: UseCase, stage: Stage) -> dg.AssetKey:
 def asset_partitions(use_case: UseCase, stage: Stage) -> dg.TimeWindowPartitionsDefinition | None:
     """The partitions of a stage's asset: cutoffs for what belongs to a model, event time for tables."""
     return cutoff_partitions(use_case) if stage in PER_CUTOFF else data_partitions(use_case)
+
+
+def stored_by(stage: Stage) -> str:
+    """The key of the I/O manager of a stage's asset."""
+    return STORED_BY.get(stage, "tables")
 
 
 def asset_spec(use_case: UseCase, stage: Stage, description: str, **more: Any) -> dg.AssetSpec:
@@ -35,7 +41,9 @@ def asset_spec(use_case: UseCase, stage: Stage, description: str, **more: Any) -
     )
 
 
-def check_specs(use_case: UseCase, stage: Stage, *, blocking: bool = True, **checks: str) -> list[dg.AssetCheckSpec]:
+def check_specs(
+    use_case: UseCase, stage: Stage, checks: Mapping[str, str], *, blocking: bool = True
+) -> list[dg.AssetCheckSpec]:
     """The specifications of a stage's checks by name and description, each with a verdict per partition.
 
     What a blocking check refuses is not published.
@@ -51,24 +59,6 @@ def check_specs(use_case: UseCase, stage: Stage, *, blocking: bool = True, **che
             )
             for name, description in checks.items()
         ]
-
-
-def stage_step(
-    *specs: dg.AssetSpec, io_manager: str, checks: Sequence[dg.AssetCheckSpec], **inputs: Any
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """The decorator of a stage's step: it computes the assets of `specs`, a range of partitions in one run.
-
-    The step is named after the last of them; `inputs` are `ins` and `deps` of `dagster.multi_asset`.
-    """
-    partitions = specs[-1].partitions_def
-    return dg.multi_asset(
-        name="__".join(specs[-1].key.path),
-        outs={spec.key.path[-1]: dg.AssetOut.from_spec(spec, io_manager_key=io_manager) for spec in specs},
-        check_specs=checks,
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
-        **inputs,
-    )
 
 
 def row_count(partition: str | None, rows: int) -> dict[str, int]:

@@ -5,55 +5,68 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
+from ml_platform.fingerprints import digest, recipe
 from ml_platform.io_managers.models import Models
 from ml_platform.ml.report import Report
-from ml_platform.resources.tracking import Tracking
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, stage_step
-from ml_platform.stages.training_rows import features_input, rows_of
-from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.chunks import one_by_one
+from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.model import PACKAGES, training_config
+from ml_platform.stages.training_rows import features_dep, features_versions, training_rows
+from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
 
 DASH = "\u00a0-\u00a0"  # an interval stays on one line
 
 
-def build(use_case: UseCase) -> dg.AssetsDefinition:
-    """The asset `evaluation` of a use case."""
+def build(use_case: UseCase) -> StageDefinition:
+    """The stage `evaluation` of a use case."""
     spec = asset_spec(
         use_case,
         "evaluation",
         "Metrics of the model on its hold-out with 95 % intervals, next to baselines on the same rows.",
+        deps=[features_dep(use_case), asset_key(use_case, "model")],
         kinds={"scikitlearn"},
     )
-
-    @stage_step(
-        spec,
-        io_manager="reports",
-        ins={"features": features_input(use_case), "model": dg.AssetIn(asset_key(use_case, "model"))},
-        checks=check_specs(use_case, "evaluation", measurable="The metrics are defined on the hold-out."),
+    config = {**training_config(use_case), "threshold": use_case.model.threshold}
+    return StageDefinition(
+        assets={"evaluation": spec},
+        checks=check_specs(use_case, "evaluation", {"measurable": "The metrics are defined on the hold-out."}),
+        recipe=lambda: recipe(["ml_platform.ml.evaluation:evaluate"], config, PACKAGES),
+        prepare=prepare,
+        chunks=one_by_one,
     )
-    def evaluation(
-        context: dg.AssetExecutionContext, features: pl.LazyFrame, model: Models, tracking: Tracking
-    ) -> Iterator[dg.Output[Any]]:
+
+
+def prepare(work: Work, keys: Keys) -> Prepared:
+    """Look up the models and the features of cutoffs."""
+    models = work.data_versions("model", keys)
+    features = {cutoff: digest(list(features_versions(work, cutoff).values())) for cutoff in keys}
+
+    def compute(due: Keys) -> Iterator[Computed]:
         from ml_platform.ml.evaluation import evaluate
 
-        verdicts, reports, metadata = [], {}, {}
-        for cutoff in partition_keys(context):
-            rows = rows_of(use_case, features, cutoff)
+        stored = Models(work.tracking, work.use_case.name, due)
+        for cutoff in due:
+            if models[cutoff] is None:
+                reason = "this cutoff has no model; materialize model first."
+                yield Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, reason, acceptable=False)])
+                continue
+            rows = training_rows(work, cutoff)
             try:
-                trained = model[cutoff]
-                report = evaluate(use_case, trained, rows.train, rows.hold_out, (rows.trained_on, rows.held_out))
-            except (ValueError, LookupError) as error:
-                verdicts.append(Verdict("measurable", cutoff, str(error)))
+                report = evaluate(
+                    work.use_case, stored[cutoff], rows.train, rows.hold_out, (rows.trained_on, rows.held_out)
+                )
+            except ValueError as error:
+                yield Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, str(error), acceptable=False)])
                 continue
             points = {name: interval.point for name, interval in report.metrics.items()}
-            tracking.log_evaluation(report.run_id, points, report.figures)
-            verdicts.append(Verdict("measurable", cutoff, metadata={"hold_out_rows": rows.hold_out.height}))
-            reports[cutoff], metadata[cutoff] = report, shown(report)
-        yield from conclude(context, spec.key, reports, verdicts, metadata)
+            work.tracking.log_evaluation(report.run_id, points, report.figures)
+            verdict = Verdict("measurable", cutoff, metadata={"hold_out_rows": rows.hold_out.height})
+            yield Computed("evaluation", {cutoff: report}, {cutoff: shown(report)}, [verdict])
 
-    return evaluation
+    return Prepared({cutoff: {"model": models[cutoff], "features": features[cutoff]} for cutoff in keys}, compute)
 
 
 def shown(report: Report) -> dict[str, Any]:

@@ -1,55 +1,88 @@
 """The stage `features`: the user's transform over whole ranges of partitions and the lookback before them."""
 
-import inspect
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import dagster as dg
 import polars as pl
 
 from ml_platform import references
+from ml_platform.fingerprints import digest, recipe
+from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.contract import PARTITION, partition_of
-from ml_platform.ml.frames import from_polars, to_polars
-from ml_platform.partitions import day_of, lookback_mapping, missing_upstream, span
+from ml_platform.ml.frames import from_polars, to_polars, wanted_frame
+from ml_platform.partitions import day_of, lookback_steps, looked_at, looking_back_at, span
 from ml_platform.references import did_you_mean
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count, stage_step
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
+from ml_platform.stages.chunks import of
+from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.validated_data import rows_by_partition
-from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
+from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
 
 
-def build(use_case: UseCase) -> dg.AssetsDefinition:
-    """The asset `features` of a use case."""
-    lookback = lookback_mapping(use_case)
+def build(use_case: UseCase) -> StageDefinition:
+    """The stage `features` of a use case."""
+    contract, declared = use_case.contract, use_case.features
     spec = asset_spec(
-        use_case, "features", "One row for each validated row, with its features.", kinds={"polars", "deltalake"}
+        use_case,
+        "features",
+        "One row for each validated row, with its features.",
+        # a backfill of some days must not ask for days after them that have no data yet, as a mapping of the lookback
+        # would: those that have some are found by `made_of`
+        deps=[asset_key(use_case, "validated_data")],
+        kinds={"polars", "deltalake"},
     )
-
-    @stage_step(
-        spec,
-        io_manager="tables",
-        ins={"validated_data": dg.AssetIn(asset_key(use_case, "validated_data"), partition_mapping=lookback)},
+    config = {
+        "features": declared.model_dump(mode="json"),
+        "key": contract.key,
+        "event_time": contract.event_time,
+        "label": use_case.label.column,
+    }
+    return StageDefinition(
+        assets={"features": spec},
         checks=check_specs(
             use_case,
             "features",
-            complete="Every day the lookback needs is there, and each validated row has one row of features.",
+            {"complete": "Every day the lookback needs is there, and each validated row has one row of features."},
         ),
+        recipe=lambda: recipe([declared.transform] if declared.transform else [], config, ["polars"]),
+        prepare=prepare,
+        chunks=of("validated_data", lookback_steps(use_case)),
+        made_of=lambda work, keys: looking_back_at(work.use_case, keys),
     )
-    def features(context: dg.AssetExecutionContext, validated_data: pl.LazyFrame) -> Iterator[dg.Output[Any]]:
-        keys = partition_keys(context)
-        validated = validated_data.collect()
-        rows = transformed(use_case, validated)
-        if use_case.windows:
-            rows = rows.filter(pl.col(PARTITION).is_in([day_of(key) for key in keys if key]))
-        expected, given = rows_by_partition(validated), rows_by_partition(rows)
-        missing = missing_upstream(spec.partitions_def, keys, spec.partitions_def, lookback, expected)
-        verdicts = [
-            Verdict("complete", key, _reason(missing.get(key, []), expected.get(key, 0), given.get(key, 0)))
-            for key in keys
-        ]
-        yield from conclude(context, spec.key, rows, verdicts, {key: row_count(key, given.get(key, 0)) for key in keys})
 
-    return features
+
+def prepare(work: Work, keys: Keys) -> Prepared:
+    """Look up the validated data of partitions and of the lookback before them."""
+    use_case = work.use_case
+    needed = looked_at(use_case, keys)
+    versions = work.data_versions(
+        "validated_data", sorted({one for found in needed.values() for one in found}, key=str)
+    )
+
+    def compute(due: Keys) -> Iterator[Computed]:
+        missing = {key: [str(one) for one in needed[key] if not versions[one]] for key in due}
+        computable = [key for key in due if versions[key]]
+        rows, expected = pl.DataFrame(), dict[Key, int]()
+        if computable:
+            lookback = {one for key in computable for one in needed[key]}
+            validated = work.rows("validated_data", sorted(lookback, key=str)).collect()
+            rows, expected = transformed(use_case, validated), rows_by_partition(validated)
+            if use_case.windows:
+                rows = rows.filter(pl.col(PARTITION).is_in([day_of(key) for key in computable if key]))
+        given = rows_by_partition(rows)
+        verdicts = [
+            Verdict(
+                "complete",
+                key,
+                _reason(missing[key], expected.get(key, 0), given.get(key, 0)),
+                acceptable=bool(versions[key]) and expected.get(key, 0) == given.get(key, 0),
+            )
+            for key in due
+        ]
+        yield Computed("features", rows, {key: row_count(key, given.get(key, 0)) for key in due}, verdicts)
+
+    made_of = {key: digest([versions[one] for one in needed[key]]) if versions[key] else None for key in keys}
+    return Prepared({key: {"validated_data": version} for key, version in made_of.items()}, compute)
 
 
 def transformed(use_case: UseCase, validated: pl.DataFrame) -> pl.DataFrame:
@@ -75,12 +108,6 @@ def transformed(use_case: UseCase, validated: pl.DataFrame) -> pl.DataFrame:
     if use_case.windows is None or contract.event_time is None:
         return rows
     return rows.with_columns(partition_of(contract.event_time, use_case.windows.every))
-
-
-def wanted_frame(transform: Callable[..., Any]) -> type:
-    """The type of frame that a transform's first parameter is annotated with; a polars DataFrame where it is not."""
-    parameter = next(iter(inspect.signature(transform, eval_str=True).parameters.values()))
-    return pl.DataFrame if parameter.annotation is inspect.Parameter.empty else parameter.annotation
 
 
 def _reason(missing: list[str], validated: int, given: int) -> str | None:

@@ -1,57 +1,71 @@
 """The stage `predictions`: the champion applied to each partition's rows."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from ml_platform.fingerprints import recipe
+from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.training import TrainedModel
-from ml_platform.resources.lake import Lake
-from ml_platform.resources.tracking import Tracking, Version
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count, stage_step
+from ml_platform.resources.tracking import Version
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
+from ml_platform.stages.chunks import of
+from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.model import PACKAGES, features_version
 from ml_platform.stages.validated_data import rows_by_partition
-from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
+from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
 
 
-def build(use_case: UseCase) -> dg.AssetsDefinition:
-    """The asset `predictions` of a use case."""
+def build(use_case: UseCase) -> StageDefinition:
+    """The stage `predictions` of a use case."""
+    newest = dg.LastPartitionMapping() if use_case.windows else None
     spec = asset_spec(
         use_case,
         "predictions",
         "The champion's prediction for each row of features, with the versions of model and features.",
+        deps=[
+            asset_key(use_case, "features"),
+            dg.AssetDep(asset_key(use_case, "promotion"), partition_mapping=newest),
+        ],
         kinds={"scikitlearn", "deltalake"},
     )
-    promotion = dg.AssetDep(
-        asset_key(use_case, "promotion"), partition_mapping=dg.LastPartitionMapping() if use_case.windows else None
+    return StageDefinition(
+        assets={"predictions": spec},
+        checks=check_specs(
+            use_case, "predictions", {"predicted": "Each row of features has a prediction by the champion."}
+        ),
+        recipe=lambda: recipe([], {"task": use_case.task, "registry": use_case.registry.name}, PACKAGES),
+        prepare=prepare,
+        chunks=of("features"),
     )
 
-    @stage_step(
-        spec,
-        io_manager="tables",
-        ins={"features": dg.AssetIn(asset_key(use_case, "features"))},
-        deps=[promotion],
-        checks=check_specs(use_case, "predictions", predicted="Each row of features has a prediction by the champion."),
-    )
-    def predictions(
-        context: dg.AssetExecutionContext, features: pl.DataFrame, lake: Lake, tracking: Tracking
-    ) -> Iterator[dg.Output[Any]]:
-        champion = tracking.champion(use_case.registry.name)
-        given = rows_by_partition(features)
-        keys = partition_keys(context)
-        verdicts = [Verdict("predicted", key, _reason(champion, use_case, given.get(key, 0))) for key in keys]
-        rows = pl.DataFrame()
-        if champion is not None and not features.is_empty():
-            version = lake.table(asset_key(use_case, "features")).version()
-            rows = predict(use_case, tracking.load_model(champion.address), champion, features, version)
+
+def prepare(work: Work, keys: Keys) -> Prepared:
+    """Look up the champion and the features of partitions."""
+    use_case, tracking = work.use_case, work.tracking
+    champion, features = tracking.champion(use_case.registry.name), work.data_versions("features", keys)
+
+    def compute(due: Keys) -> Iterator[Computed]:
+        given = [key for key in due if features[key]]
+        rows, counts = pl.DataFrame(), dict[Key, int]()
+        if champion is not None and given:
+            inputs = work.rows("features", given).collect()
+            counts = rows_by_partition(inputs)
+            model = tracking.load_model(champion.address)
+            rows = predict(use_case, model, champion, inputs, features_version(work))
+        verdicts = [
+            Verdict("predicted", key, _reason(champion, use_case, counts.get(key, 0)), acceptable=False) for key in due
+        ]
         shown = {"model_version": champion.number, "model_cutoff": champion.cutoff} if champion else {}
-        yield from conclude(
-            context, spec.key, rows, verdicts, {key: {**row_count(key, given.get(key, 0)), **shown} for key in keys}
+        yield Computed(
+            "predictions", rows, {key: {**row_count(key, counts.get(key, 0)), **shown} for key in due}, verdicts
         )
 
-    return predictions
+    version = f"{champion.name} {champion.number}" if champion else None
+    return Prepared({key: {"champion": version, "features": features[key]} for key in keys}, compute)
 
 
 def predict(

@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import polars as pl
 
-from ml_platform.io_managers.models import Models
+from ml_platform.fingerprints import recipe
+from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.report import Report
 from ml_platform.ml.training import TrainedModel, feature_columns, fit
 from ml_platform.partitions import day_of
 from ml_platform.resources.tracking import CUTOFF_TAG, USE_CASE_TAG, StoredModel, Tracking, Version
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, stage_step
-from ml_platform.stages.training_rows import CutoffRows, features_input, rows_of
-from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.chunks import one_by_one
+from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.model import PACKAGES
+from ml_platform.stages.training_rows import CutoffRows, features_dep, training_rows
+from ml_platform.stages.work import Work
 from ml_platform.use_case import Gate, UseCase
 
 if TYPE_CHECKING:
@@ -42,72 +45,72 @@ class Decision:
     reason: str
 
 
-def build(use_case: UseCase) -> dg.AssetsDefinition:
-    """The asset `promotion` of a use case: a table with one row for each cutoff, what was decided and why."""
+def build(use_case: UseCase) -> StageDefinition:
+    """The stage `promotion` of a use case: a table with one row for each cutoff, what was decided and why."""
     spec = asset_spec(
         use_case,
         "promotion",
         f"Registers the model as a version of `{use_case.registry.name}` and makes it champion if it passes all gates.",
+        deps=[features_dep(use_case), asset_key(use_case, "model"), asset_key(use_case, "evaluation")],
         kinds={"mlflow", "deltalake"},
     )
     gates = {gate.name: _describe(gate.model_dump(exclude_none=True)) for gate in use_case.gates}
-
-    @stage_step(
-        spec,
-        io_manager="tables",
-        ins={
-            "features": features_input(use_case),
-            "model": dg.AssetIn(asset_key(use_case, "model")),
-            "evaluation": dg.AssetIn(asset_key(use_case, "evaluation")),
-        },
+    config = {
+        "gates": [gate.model_dump() for gate in use_case.gates],
+        "refit": use_case.model.refit,
+        "registry": use_case.registry.name,
+    }
+    return StageDefinition(
+        assets={"promotion": spec},
         checks=[
             *check_specs(
-                use_case, "promotion", evaluated="The model was evaluated on the rows that its hold-out has now."
+                use_case, "promotion", {"evaluated": "The model was evaluated on the rows that its hold-out has now."}
             ),
             # a red gate is a verdict on the model, not on the decision, which is published either way
-            *check_specs(use_case, "promotion", blocking=False, **gates),
+            *check_specs(use_case, "promotion", gates, blocking=False),
         ],
+        recipe=lambda: recipe(["ml_platform.ml.gates:judge"], config, PACKAGES),
+        prepare=prepare,
+        chunks=one_by_one,
     )
-    def promotion(
-        context: dg.AssetExecutionContext,
-        features: pl.LazyFrame,
-        model: Models,
-        evaluation: dict[str | None, Report],
-        tracking: Tracking,
-    ) -> Iterator[dg.Output[Any]]:
-        from ml_platform.ml.gates import judge
 
-        verdicts: list[Verdict] = []
-        decisions: dict[str | None, Decision] = {}
-        for cutoff in sorted(partition_keys(context), key=str):
-            rows, report = rows_of(use_case, features, cutoff), evaluation.get(cutoff)
-            if report is None or (stored := model.stored(cutoff)).run_id != report.run_id:
-                verdicts.append(
-                    Verdict("evaluated", cutoff, "this model has no evaluation; materialize evaluation first.")
-                )
-                continue
-            champion = tracking.champion(use_case.registry.name)
-            try:
-                scores = champion_scores(use_case, tracking, champion, report, rows)
-            except ValueError as error:
-                verdicts.append(Verdict("evaluated", cutoff, str(error)))
-                continue
-            judged = {gate.name: judge(use_case, gate, report, scores) for gate in use_case.gates}
-            decisions[cutoff] = decide(context, tracking, use_case, rows, stored, champion, judged)
-            verdicts.append(Verdict("evaluated", cutoff))
-            verdicts += [
-                Verdict(gate.name, cutoff, judged[gate.name], _measured(report, gate), blocks=False)
-                for gate in use_case.gates
-            ]
-        yield from conclude(
-            context,
-            spec.key,
-            decisions_table(decisions),
-            verdicts,
-            {cutoff: _shown(one) for cutoff, one in decisions.items()},
-        )
 
-    return promotion
+def prepare(work: Work, keys: Keys) -> Prepared:
+    """Look up the evaluations of cutoffs.
+
+    A decision on an evaluation stands, whoever became champion after it.
+    """
+    evaluations = work.data_versions("evaluation", keys)
+
+    def compute(due: Keys) -> Iterator[Computed]:
+        for cutoff in due:
+            verdicts, decision = judged(work, cutoff)
+            decisions = {cutoff: decision} if decision else {}
+            metadata = {cutoff: _shown(decision)} if decision else {}
+            yield Computed("promotion", decisions_table(decisions), metadata, verdicts)
+
+    return Prepared({cutoff: {"evaluation": evaluations[cutoff]} for cutoff in keys}, compute)
+
+
+def judged(work: Work, cutoff: Key) -> tuple[list[Verdict], Decision | None]:
+    """What each gate says of a cutoff's model, and what became of it."""
+    from ml_platform.ml.gates import judge
+
+    use_case, tracking = work.use_case, work.tracking
+    report = work.reports.reports(asset_key(use_case, "evaluation"), [cutoff]).get(cutoff)
+    if report is None or (stored := tracking.model_of(use_case.name, cutoff or "")).run_id != report.run_id:
+        reason = "this model has no evaluation; materialize evaluation first."
+        return [Verdict("evaluated", cutoff, reason, acceptable=False)], None
+    rows, champion = training_rows(work, cutoff), tracking.champion(use_case.registry.name)
+    try:
+        scores = champion_scores(use_case, tracking, champion, report, rows)
+    except ValueError as error:
+        return [Verdict("evaluated", cutoff, str(error), acceptable=False)], None
+    reasons = {gate.name: judge(use_case, gate, report, scores) for gate in use_case.gates}
+    verdicts = [
+        Verdict(gate.name, cutoff, reasons[gate.name], _measured(report, gate), blocks=False) for gate in use_case.gates
+    ]
+    return [Verdict("evaluated", cutoff), *verdicts], decide(work, rows, stored, champion, reasons)
 
 
 def champion_scores(
@@ -139,15 +142,10 @@ def champion_scores(
 
 
 def decide(
-    context: dg.AssetExecutionContext,
-    tracking: Tracking,
-    use_case: UseCase,
-    rows: CutoffRows,
-    stored: StoredModel,
-    champion: Version | None,
-    gates: Mapping[str, str | None],
+    work: Work, rows: CutoffRows, stored: StoredModel, champion: Version | None, gates: Mapping[str, str | None]
 ) -> Decision:
     """Register the model, and make it champion if no gate and no newer champion speaks against it."""
+    use_case, tracking = work.use_case, work.tracking
     name, tags = use_case.registry.name, {USE_CASE_TAG: use_case.name, CUTOFF_TAG: rows.cutoff}
     failed = [f"{gate}: {reason}" for gate, reason in gates.items() if reason is not None]
     if failed:
@@ -156,16 +154,17 @@ def decide(
         reason = f"the champion, version {champion.number}, is of the newer cutoff {champion.cutoff}."
         return Decision(tracking.register(name, stored, tags), champion, promoted=False, reason=reason)
     if use_case.model.refit:
-        stored, tags = refitted(context, tracking, use_case, rows), {**tags, "refit": "true"}
+        stored, tags = refitted(work, rows), {**tags, "refit": "true"}
     version = tracking.register(name, stored, tags)
     tracking.crown(version)
     return Decision(version, version, promoted=True, reason="all gates passed." if gates else "there are no gates.")
 
 
-def refitted(context: dg.AssetExecutionContext, tracking: Tracking, use_case: UseCase, rows: CutoffRows) -> StoredModel:
+def refitted(work: Work, rows: CutoffRows) -> StoredModel:
     """The model trained once more, on all rows whose label was known by the cutoff."""
+    use_case, tracking = work.use_case, work.tracking
     columns = feature_columns(use_case, rows.known.columns)
-    with tracking.run(context, use_case.name, rows.cutoff) as run:
+    with tracking.run(work.step, use_case.name, rows.cutoff) as run:
         run.log_params({"estimator": use_case.model.estimator, "rows": rows.known.height, "refit": True})
         pipeline = fit(use_case, rows.known, use_case.model.estimator, use_case.model.params)
         return tracking.store_model(

@@ -1,19 +1,21 @@
-"""The stage `raw_data`: what the source gave for each partition, as read, with the source's fingerprint."""
+"""The stage `raw_data`: what the source gave, in the contract's columns and types, with nothing lost."""
 
 from collections.abc import Iterator
-from typing import Any
 
-import dagster as dg
 import polars as pl
 
+from ml_platform.fingerprints import recipe
+from ml_platform.io_managers.publishing import Key
 from ml_platform.io_managers.tables import column_schema
 from ml_platform.ml.contract import DTYPES, PARTITION, RESCUED, coerce, missing_columns
-from ml_platform.partitions import day_of, windows_of
+from ml_platform.partitions import data_partitions, day_of, windows_of
 from ml_platform.references import did_you_mean
 from ml_platform.sources import files, python
-from ml_platform.sources.delivery import Delivery, Wanted
-from ml_platform.stages.attributes import asset_partitions, asset_spec, check_specs, row_count, stage_step
-from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
+from ml_platform.sources.delivery import Delivery, NotDeliveredError, Wanted
+from ml_platform.stages.attributes import asset_spec, check_specs, row_count
+from ml_platform.stages.chunks import as_large_as_the_last
+from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.work import Work
 from ml_platform.use_case import Contract, FilesSource, UseCase
 
 DESCRIPTION = """What the source gave for the partition, as read.
@@ -21,59 +23,72 @@ DESCRIPTION = """What the source gave for the partition, as read.
 Values that do not fit their declared type are kept, as text, in `rescued`."""
 
 
-def build(use_case: UseCase) -> dg.AssetsDefinition:
-    """The asset `raw_data` of a use case."""
+def build(use_case: UseCase) -> StageDefinition:
+    """The stage `raw_data` of a use case."""
+    source, contract = use_case.source, use_case.contract
     spec = asset_spec(
         use_case,
         "raw_data",
         DESCRIPTION,
-        kinds={use_case.source.type if use_case.source.type == "python" else "file", "deltalake"},
+        kinds={source.type if source.type == "python" else "file", "deltalake"},
         metadata={"dagster/column_schema": column_schema(raw_columns(use_case))},
     )
-
-    @stage_step(
-        spec,
-        io_manager="tables",
+    functions = ["ml_platform.ml.contract:coerce", *([source.function] if source.type == "python" else [])]
+    config = {"source": source.model_dump(), "columns": {name: one.type for name, one in contract.columns.items()}}
+    return StageDefinition(
+        assets={"raw_data": spec},
         checks=check_specs(
-            use_case, "raw_data", readable="The source could be read, has rows and all columns of the contract."
+            use_case, "raw_data", {"readable": "The source could be read, has rows and all columns of the contract."}
         ),
+        recipe=lambda: recipe(functions, config, ["polars"]),
+        prepare=prepare,
+        chunks=as_large_as_the_last("raw_data"),
     )
-    def raw_data(context: dg.AssetExecutionContext) -> Iterator[dg.Output[Any]]:
-        definition = asset_partitions(use_case, "raw_data")
-        wanted = windows_of(definition, context.partition_keys) if definition else None
-        deliveries = {delivery.partition: delivery for delivery in read(use_case, wanted)}
-        verdicts = [
-            Verdict(
-                "readable",
-                key,
-                problem(deliveries[key], use_case.contract),
-                {"fingerprint": deliveries[key].fingerprint},
-            )
-            for key in partition_keys(context)
-        ]
-        good = [deliveries[verdict.partition] for verdict in verdicts if verdict.passed]
-        frames = [
-            labelled(coerce(rows, use_case.contract), one.partition) for one in good if (rows := one.rows) is not None
-        ]
-        empty = pl.DataFrame(schema=raw_columns(use_case))
-        yield from conclude(
-            context,
-            spec.key,
-            pl.concat([empty, *frames]),
-            verdicts,
-            {one.partition: _metadata(one, use_case.contract) for one in good},
-        )
 
-    return raw_data
+
+def prepare(work: Work, keys: Keys) -> Prepared:
+    """Ask the source for partitions."""
+    use_case = work.use_case
+    definition = data_partitions(use_case)
+    wanted = windows_of(definition, [key for key in keys if key is not None]) if definition else None
+    deliveries = {delivery.partition: delivery for delivery in read(use_case, wanted)}
+
+    def compute(due: Keys) -> Iterator[Computed]:
+        frames: list[pl.DataFrame] = []
+        verdicts, metadata = [], {}
+        for key in due:
+            rows, reason = loaded(deliveries[key], use_case.contract)
+            shown = {"source_fingerprint": deliveries[key].fingerprint}
+            verdicts.append(Verdict("readable", key, reason, shown, acceptable=False))
+            if reason is None:
+                frames.append(labelled(rows.select(*use_case.contract.columns), key))
+                left_out = [name for name in rows.columns if name not in use_case.contract.columns]
+                metadata[key] = {**row_count(key, rows.height), **shown, "columns_left_out": left_out}
+        yield Computed("raw_data", coerced(use_case, frames), metadata, verdicts)
+
+    return Prepared({key: {"source": deliveries[key].fingerprint} for key in keys}, compute)
 
 
 def read(use_case: UseCase, wanted: Wanted) -> list[Delivery]:
-    """Read the use case's source."""
+    """What the use case's source has for some partitions."""
     match use_case.source:
         case FilesSource() as source:
             return files.read(source, use_case, wanted)
         case source:
             return python.read(source, use_case, wanted)
+
+
+def loaded(delivery: Delivery, contract: Contract) -> tuple[pl.DataFrame, str | None]:
+    """The rows of a delivery, and why they are no raw data of its partition, or None where they are."""
+    try:
+        rows = delivery.load()
+    except NotDeliveredError as error:
+        return pl.DataFrame(), str(error)
+    if missing := missing_columns(rows, contract):
+        return rows, f"the source has no column '{missing[0]}'; {did_you_mean(missing[0], rows.columns)}"
+    if rows.is_empty():
+        return rows, "the source gave no rows; deliver them, or end the partitions before it."
+    return rows, None
 
 
 def raw_columns(use_case: UseCase) -> dict[str, pl.DataType]:
@@ -82,27 +97,17 @@ def raw_columns(use_case: UseCase) -> dict[str, pl.DataType]:
     return {**columns, RESCUED: pl.String(), **({PARTITION: pl.Date()} if use_case.windows else {})}
 
 
-def labelled(rows: pl.DataFrame, partition: str | None) -> pl.DataFrame:
+def labelled(rows: pl.DataFrame, partition: Key) -> pl.DataFrame:
     """Rows with the partition they came in."""
     return rows if partition is None else rows.with_columns(pl.lit(day_of(partition)).alias(PARTITION))
 
 
-def problem(delivery: Delivery, contract: Contract) -> str | None:
-    """Why a delivery is no raw data of its partition, or None where it is."""
-    if delivery.rows is None:
-        return delivery.problem
-    if missing := missing_columns(delivery.rows, contract):
-        return f"the source has no column '{missing[0]}'; {did_you_mean(missing[0], delivery.rows.columns)}"
-    if delivery.rows.is_empty():
-        return "the source gave no rows; deliver them, or end the partitions before it."
-    return None
-
-
-def _metadata(delivery: Delivery, contract: Contract) -> dict[str, Any]:
-    assert delivery.rows is not None
-    left_out = [name for name in delivery.rows.columns if name not in contract.columns]
-    return {
-        **row_count(delivery.partition, delivery.rows.height),
-        "fingerprint": delivery.fingerprint,
-        "columns_left_out": left_out,
-    }
+def coerced(use_case: UseCase, frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """Frames as raw data, those of the same types at once: that is what takes the time."""
+    kept = [PARTITION] if use_case.windows else []
+    alike: dict[tuple[pl.DataType, ...], list[pl.DataFrame]] = {}
+    for frame in frames:
+        alike.setdefault(tuple(frame.dtypes), []).append(frame)
+    wholes = [pl.concat(parts) for parts in alike.values()]
+    raw = [coerce(whole, use_case.contract).hstack(whole.select(kept)) for whole in wholes]
+    return pl.concat([pl.DataFrame(schema=raw_columns(use_case)), *raw])

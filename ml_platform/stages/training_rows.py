@@ -1,16 +1,16 @@
 """The rows of features that belong to the model of a cutoff: its training rows, its hold-out, and all known by then."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
 
 import dagster as dg
 import polars as pl
 
-from ml_platform.ml.contract import PARTITION
+from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.splits import held_out_by_key, windows_before
-from ml_platform.partitions import cutoff_mapping, day_of, missing_upstream, windows_of
-from ml_platform.stages.attributes import asset_key, asset_partitions
+from ml_platform.partitions import cutoff_mapping, day_of, known_by
+from ml_platform.stages.attributes import asset_key
+from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
 
 
@@ -29,9 +29,19 @@ class CutoffRows:
     held_out: str
 
 
-def features_input(use_case: UseCase) -> dg.AssetIn:
+def features_dep(use_case: UseCase) -> dg.AssetDep:
     """The features that a model's stages read: of the training window and the hold-out of each cutoff."""
-    return dg.AssetIn(asset_key(use_case, "features"), partition_mapping=cutoff_mapping(use_case))
+    return dg.AssetDep(asset_key(use_case, "features"), partition_mapping=cutoff_mapping(use_case))
+
+
+def features_versions(work: Work, cutoff: Key) -> dict[Key, str | None]:
+    """The data versions of the features that the model of a cutoff could know, None for those that are not there."""
+    return dict(work.data_versions("features", known_by(work.use_case, cutoff)))
+
+
+def training_rows(work: Work, cutoff: Key) -> CutoffRows:
+    """The published rows of one cutoff."""
+    return rows_of(work.use_case, work.rows("features", known_by(work.use_case, cutoff)), cutoff)
 
 
 def rows_of(use_case: UseCase, features: pl.LazyFrame, cutoff: str | None) -> CutoffRows:
@@ -57,30 +67,3 @@ def rows_of(use_case: UseCase, features: pl.LazyFrame, cutoff: str | None) -> Cu
         str(windows.train),
         str(windows.hold_out),
     )
-
-
-def missing_features(
-    use_case: UseCase, features: pl.LazyFrame, cutoffs: list[str | None]
-) -> Mapping[str | None, list[str]]:
-    """For each cutoff the partitions of features that it needs and that hold no rows."""
-    if use_case.windows is None:
-        return {}
-    present = features.select(pl.col(PARTITION).unique().cast(pl.String)).collect().to_series().to_list()
-    missing = missing_upstream(
-        asset_partitions(use_case, "model"),
-        cutoffs,
-        asset_partitions(use_case, "features"),
-        cutoff_mapping(use_case),
-        present,
-    )
-    # the mapping counts whole cadences, the windows may be shorter
-    return {cutoff: _needed(use_case, str(cutoff), keys) for cutoff, keys in missing.items()}
-
-
-def _needed(use_case: UseCase, cutoff: str, keys: list[str]) -> list[str]:
-    """Those partitions of features that share a moment with what a cutoff could know."""
-    definition = asset_partitions(use_case, "features")
-    assert definition is not None
-    known = windows_before(datetime.combine(day_of(cutoff), time()), use_case.model, use_case.label).known
-    windows = windows_of(definition, keys)
-    return [key for key in keys if windows[key].start < known.end and known.start < windows[key].end]

@@ -1,29 +1,34 @@
 """The stage `validated_data`: rows that keep the contract; the others go to `quarantine` with what they broke."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-import dagster as dg
 import polars as pl
 
+from ml_platform.fingerprints import recipe
+from ml_platform.io_managers.publishing import Key
 from ml_platform.io_managers.tables import column_schema
+from ml_platform.ml.checks import duplicates_problem, volume_problem
 from ml_platform.ml.contract import PARTITION, RESCUED, VIOLATIONS, split
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count, stage_step
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
+from ml_platform.stages.chunks import of
+from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.raw_data import raw_columns
-from ml_platform.stages.verdicts import Verdict, conclude, partition_keys
-from ml_platform.use_case import UseCase
+from ml_platform.stages.work import Work
+from ml_platform.use_case import Contract, UseCase
 
 VIOLATION = pl.List(pl.Struct({"column": pl.String(), "rule": pl.String(), "value": pl.String()}))
 WORST_RULES = 5
 
 
-def build(use_case: UseCase) -> dg.AssetsDefinition:
-    """The assets `validated_data` and `quarantine` of a use case; every raw row is in exactly one of the two."""
-    columns = raw_columns(use_case)
+def build(use_case: UseCase) -> StageDefinition:
+    """The stage `validated_data` of a use case, with `quarantine`; every raw row is in exactly one of the two."""
+    columns, contract = raw_columns(use_case), use_case.contract
     valid = asset_spec(
         use_case,
         "validated_data",
         "The rows that keep the contract, in the declared types.",
+        deps=[asset_key(use_case, "raw_data")],
         kinds={"polars", "deltalake"},
         metadata={
             "dagster/column_schema": column_schema({name: kind for name, kind in columns.items() if name != RESCUED})
@@ -33,42 +38,90 @@ def build(use_case: UseCase) -> dg.AssetsDefinition:
         use_case,
         "quarantine",
         "The rows that break the contract, each with its violations: column, rule and value.",
+        deps=[asset_key(use_case, "raw_data")],
         kinds={"polars", "deltalake"},
         metadata={"dagster/column_schema": column_schema({**columns, VIOLATIONS: VIOLATION})},
     )
-    limit = use_case.contract.quarantine_at_most
-
-    @stage_step(
-        quarantine,
-        valid,
-        io_manager="tables",
-        ins={"raw_data": dg.AssetIn(asset_key(use_case, "raw_data"))},
-        checks=check_specs(
-            use_case, "validated_data", contract=f"At most {limit:.2%} of the partition's rows break the contract."
-        ),
-    )
-    def validated_data(context: dg.AssetExecutionContext, raw_data: pl.DataFrame) -> Iterator[dg.Output[Any]]:
-        keys = partition_keys(context)
-        kept, quarantined = split(raw_data, use_case.contract, use_case.windows.every if use_case.windows else None)
-        raw_rows, bad_rows = rows_by_partition(raw_data), rows_by_partition(quarantined)
-        counts = {key: (raw_rows.get(key, 0), bad_rows.get(key, 0)) for key in keys}
-        broken = broken_rules(quarantined)
+    return StageDefinition(
         # quarantine first: why a partition was refused must be there to look at
-        yield from conclude(
-            context,
-            quarantine.key,
-            quarantined,
-            [],
-            {key: {**row_count(key, bad), "broken_rules": broken.get(key, {})} for key, (_, bad) in counts.items()},
-        )
-        verdicts = [
-            Verdict("contract", key, _reason(rows, bad, limit, broken.get(key, {})), {"rows": rows, "quarantined": bad})
-            for key, (rows, bad) in counts.items()
-        ]
-        metadata = {key: {**row_count(key, rows - bad), "quarantined": bad} for key, (rows, bad) in counts.items()}
-        yield from conclude(context, valid.key, kept, verdicts, metadata)
+        assets={"quarantine": quarantine, "validated_data": valid},
+        checks=check_specs(use_case, "validated_data", _checks(contract)),
+        recipe=lambda: recipe(
+            ["ml_platform.ml.contract:split"], {"contract": contract.model_dump(mode="json")}, ["polars"]
+        ),
+        prepare=prepare,
+        chunks=of("raw_data"),
+    )
 
-    return validated_data
+
+def _checks(contract: Contract) -> dict[str, str]:
+    """The checks on validated data by name, each with what it asks for."""
+    checks = {"contract": f"At most {contract.quarantine_at_most:.2%} of the partition's rows break the contract."}
+    if contract.volume is not None:
+        bounds = ", ".join(f"{name} {bound:g}" for name, bound in contract.volume.model_dump(exclude_none=True).items())
+        checks["volume"] = f"The number of rows that keep the contract is in bounds: {bounds}."
+    if contract.duplicates_at_most is not None:
+        checks["duplicates"] = f"At most {contract.duplicates_at_most:.2%} of the partition's rows repeat a key."
+    return checks
+
+
+def prepare(work: Work, keys: Keys) -> Prepared:
+    """Look up the raw data of partitions."""
+    versions = work.data_versions("raw_data", keys)
+    contract, windows = work.use_case.contract, work.use_case.windows
+
+    def compute(due: Keys) -> Iterator[Computed]:
+        given = [key for key in due if versions[key]]
+        raw = work.rows("raw_data", given).collect() if given else pl.DataFrame(schema=raw_columns(work.use_case))
+        kept, quarantined = split(raw, contract, windows.every if windows else None)
+        rows, bad, broken = rows_by_partition(raw), rows_by_partition(quarantined), broken_rules(quarantined)
+        yield Computed(
+            "quarantine",
+            quarantined,
+            {key: {**row_count(key, bad.get(key, 0)), "broken_rules": broken.get(key, {})} for key in given},
+        )
+        counts = {key: Counts(rows.get(key, 0), bad.get(key, 0), broken.get(key, {})) for key in due}
+        usual = _kept_so_far(work) | {str(key): one.kept for key, one in counts.items()} if contract.volume else {}
+        yield Computed(
+            "validated_data",
+            kept,
+            {key: {**row_count(key, one.kept), "quarantined": one.bad} for key, one in counts.items()},
+            [verdict for key, one in counts.items() for verdict in _verdicts(contract, key, one, usual)],
+        )
+
+    return Prepared({key: {"raw_data": version} for key, version in versions.items()}, compute)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many raw rows a partition has, how many of them are quarantined, and which rules were broken how often."""
+
+    rows: int
+    bad: int
+    broken: Mapping[str, int]
+
+    @property
+    def kept(self) -> int:
+        """The number of rows that keep the contract."""
+        return self.rows - self.bad
+
+
+def _kept_so_far(work: Work) -> dict[str, int]:
+    """The number of rows in each published partition, by its key."""
+    table = work.lake.table(asset_key(work.use_case, "validated_data"))
+    return {f"{day}": rows for day, rows in table.row_counts().items()}
+
+
+def _verdicts(contract: Contract, key: Key, counts: Counts, usual: Mapping[str, int]) -> Iterator[Verdict]:
+    shown = {"rows": counts.rows, "quarantined": counts.bad}
+    yield Verdict("contract", key, _reason(counts, contract.quarantine_at_most), shown, acceptable=counts.rows > 0)
+    if contract.volume is not None:
+        before = [usual[at] for at in sorted(usual) if at < str(key)]
+        yield Verdict("volume", key, volume_problem(counts.kept, before, contract.volume), {"rows": counts.kept})
+    if contract.duplicates_at_most is not None:
+        repeated = counts.broken.get(f"{contract.key[0]} unique", 0)
+        problem = duplicates_problem(counts.rows, repeated, contract.duplicates_at_most)
+        yield Verdict("duplicates", key, problem, {"repeated": repeated})
 
 
 def rows_by_partition(rows: pl.DataFrame) -> dict[str | None, int]:
@@ -92,13 +145,14 @@ def broken_rules(quarantined: pl.DataFrame) -> dict[str | None, dict[str, int]]:
     return rules
 
 
-def _reason(rows: int, bad: int, limit: float, broken: dict[str, int]) -> str | None:
-    if rows == 0:
+def _reason(counts: Counts, limit: float) -> str | None:
+    if counts.rows == 0:
         return "there is no raw data; materialize raw_data first."
-    if bad / rows > limit:
-        worst = ", ".join(f"{rule} {times}" for rule, times in list(broken.items())[:WORST_RULES])
+    share = counts.bad / counts.rows
+    if share > limit:
+        worst = ", ".join(f"{rule} {times}" for rule, times in list(counts.broken.items())[:WORST_RULES])
         return (
-            f"{bad} of {rows} rows break the contract ({bad / rows:.1%}, at most {limit:.1%} may): {worst}; "
+            f"{counts.bad} of {counts.rows} rows break the contract ({share:.1%}, at most {limit:.1%} may): {worst}; "
             "look at quarantine, mend the source or the contract."
         )
     return None

@@ -4,6 +4,7 @@ import json
 import socket
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -34,6 +35,17 @@ def test_json_is_one_document_with_every_check(payments: Project) -> None:
     document = json.loads(result.stdout)
     assert document["stages"]["raw_data"]["partitions"] == 3
     assert [check["partition"] for check in document["checks"]] == ["2018-04-01", "2018-04-02", "2018-04-03"]
+
+
+def test_json_counts_the_broken_rules(payments: Project) -> None:
+    file = payments.folder / "data" / "2018-04-01.parquet"
+    rows = pl.read_parquet(file).with_row_index()
+    amount = pl.when(pl.col("index") == 0).then(-1.0).otherwise("TX_AMOUNT").alias("TX_AMOUNT")
+    rows.with_columns(amount).drop("index").write_parquet(file)
+    invoke("run", "payments", "--to", "2018-04-01", "--stage", "raw_data")
+    result = invoke("run", "payments", "--to", "2018-04-01", "--stage", "validated_data", "--json")
+    assert result.exit_code == 0, result.exception
+    assert json.loads(result.stdout)["stages"]["quarantine"]["broken_rules"] == {"TX_AMOUNT min": 1}
 
 
 def test_a_refused_partition_is_an_exit_code_and_a_sentence(payments: Project) -> None:

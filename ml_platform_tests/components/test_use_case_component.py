@@ -1,5 +1,6 @@
 """A YAML file in a Dagster project becomes a use case, or an error that names the line and what was meant."""
 
+import re
 from collections.abc import Iterator
 
 import dagster as dg
@@ -7,7 +8,7 @@ import pytest
 from dagster.components.testing import DefsFolderSandbox, create_defs_folder_sandbox
 
 from ml_platform.components import UseCase
-from ml_platform.use_case import STAGES, PythonSource
+from ml_platform.use_case import PLATFORM_CHECKS, STAGES, CheckedStage, PythonSource
 
 # dagster 1.13 notes the place of every YAML file with it; drop when it is stable
 pytestmark = pytest.mark.filterwarnings("ignore:Class `.*CodeReference.*` is currently in beta")
@@ -41,6 +42,12 @@ attributes:
   gates:
     - metric: roc_auc
       at_least: 0.8
+  checks:
+    - {name: no_gap, stage: validated_data, function: .checks:no_gap, arguments: {hours: 6}}
+    - name: plausible
+      stage: features
+      function: .checks:plausible
+      severity: warn
   registry: {name: returns}
 """
 
@@ -56,6 +63,7 @@ class Project:
         (sandbox.defs_folder_path.parent / "__init__.py").touch()
         self.write("features.py", "def build(rows): return rows")
         self.write("simulator.py", "def parcels(start, end): raise NotImplementedError")
+        self.write("checks.py", "def no_gap(rows, hours): return None\ndef plausible(rows): return None")
         self.write("defs.yaml", YAML)
 
     def write(self, name: str, text: str) -> None:
@@ -95,12 +103,26 @@ def test_a_yaml_file_becomes_the_assets_and_checks_of_all_stages(project: Projec
     assert component.label.known_after.days == 14
 
 
+@pytest.mark.parametrize("stage", PLATFORM_CHECKS)
+def test_no_name_is_free_that_the_platform_gives_a_check(project: Project, stage: CheckedStage) -> None:
+    project.write("defs.yaml", re.sub("  checks:.*(?=  registry)", "", YAML, flags=re.DOTALL))
+    _, definitions = project.load()
+    assets = [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]
+    names = {key.name for asset in assets for key in asset.check_keys if key.asset_key.path[-1] == stage}
+    assert names
+    assert names <= set(PLATFORM_CHECKS[stage])
+
+
 def test_a_relative_reference_is_resolved_beside_the_yaml_file(project: Project) -> None:
     component, _ = project.load()
     assert component.features.transform == f"{project.package}.features:build"
     assert isinstance(component.source, PythonSource)
     assert component.source.function == f"{project.package}.simulator:parcels"
     assert component.model.estimator == "sklearn.ensemble.HistGradientBoostingClassifier"
+    assert [check.function for check in component.checks] == [
+        f"{project.package}.checks:no_gap",
+        f"{project.package}.checks:plausible",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -140,6 +162,15 @@ def test_a_relative_reference_is_resolved_beside_the_yaml_file(project: Project)
             ".simulater:parcels",
             "source.function",
             "has no module 'simulater'; did you mean 'simulator'?",
+        ),
+        ("checks:no_gap", "checks:no_gaps", "checks.0.function", "has no 'no_gaps'; did you mean 'no_gap'?"),
+        ("checks:plausible", "checks:plausibel", "checks.1.function", "has no 'plausibel'; did you mean 'plausible'?"),
+        ("severity: warn", "severity: warning", "checks.1.severity", "did you mean 'warn'?"),
+        (
+            "- name: plausible",
+            "- name: complete",
+            "checks.1.name",
+            "features has a check 'complete' of the platform's; choose another name.",
         ),
     ],
 )

@@ -1,6 +1,6 @@
 """Models between stages: only what was published is found, by cutoff, and it predicts as it did when it was stored."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 from ml_platform.io_managers.models import ModelIOManager, Models
-from ml_platform.io_managers.publishing import Audited
 from ml_platform.ml.training import TrainedModel, matrix, pipeline
 from ml_platform.partitions import accepted_previews
 from ml_platform.resources.tracking import StoredModel, Tracking
@@ -49,9 +48,7 @@ def fitted(run_id: str, slope: float) -> TrainedModel:
     )
 
 
-def model(
-    tracking: Tracking, shop: str, cutoffs: Cutoffs, refused: Mapping[str | None, str], trained: Trained
-) -> dg.AssetsDefinition:
+def model(tracking: Tracking, shop: str, cutoffs: Cutoffs, trained: Trained) -> dg.AssetsDefinition:
     """The asset that trains a model for each of some cutoffs; `trained` keeps them."""
 
     def compute(context: dg.AssetExecutionContext) -> Any:
@@ -60,7 +57,7 @@ def model(
             with tracking.run(context, shop, cutoff or "") as run:
                 trained[cutoff] = fitted(run.mlflow_run_id, slope)
                 stored[cutoff] = tracking.store_model(trained[cutoff], ROWS)
-        return Audited(stored, refused)
+        return stored
 
     with accepted_previews():
         return dg.asset(key=[shop, "model"], **({} if None in cutoffs else WEEKLY))(compute)
@@ -99,7 +96,7 @@ def test_the_next_stage_gets_the_models_of_its_cutoffs(tracking: Tracking, shop:
     trained: Trained = {}
     predictions: list[dict[str | None, Any]] = []
     assets = [
-        model(tracking, shop, [FIRST, SECOND, THIRD], {}, trained),
+        model(tracking, shop, [FIRST, SECOND, THIRD], trained),
         reader(shop, lambda models: predictions.append({cutoff: one.predict(ROWS) for cutoff, one in models.items()})),
     ]
     with running(tracking) as run:
@@ -112,43 +109,54 @@ def test_the_next_stage_gets_the_models_of_its_cutoffs(tracking: Tracking, shop:
     assert not np.allclose(predictions[0][FIRST], predictions[0][SECOND])
 
 
-def test_a_refused_cutoff_is_not_published_and_the_others_are(tracking: Tracking, shop: str) -> None:
-    trained: Trained = {}
-    upstream = model(tracking, shop, [FIRST, SECOND], {SECOND: "one class only."}, trained)
-    with running(tracking) as run:
-        with pytest.raises(dg.Failure, match=rf"/model refused 1 of 2 partitions: {SECOND}: one class only\.$"):
-            run(upstream, cutoffs=(FIRST, SECOND))
-        later: list[Models] = []
-        instance = run(upstream, reader(shop, later.append), cutoffs=(FIRST, SECOND), only="reader")
-        assert instance.get_materialized_partitions(dg.AssetKey([shop, "model"])) == {FIRST}
-    assert later[0][FIRST].run_id == trained[FIRST].run_id
+def stored_models(tracking: Tracking, shop: str, *cutoffs: str | None) -> dict[str | None, StoredModel]:
+    """A model for each of some cutoffs that is stored and not published."""
+    stored: dict[str | None, StoredModel] = {}
+
+    @dg.asset
+    def train(context: dg.AssetExecutionContext) -> None:
+        for cutoff in cutoffs:
+            with tracking.run(context, shop, cutoff or "") as run:
+                stored[cutoff] = tracking.store_model(fitted(run.mlflow_run_id, 1.0), ROWS)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        dg.materialize([train], instance=instance)
+    return stored
+
+
+def test_only_the_cutoffs_that_are_named_are_published_each_with_its_data_version(
+    tracking: Tracking, shop: str
+) -> None:
+    manager, spec = ModelIOManager(tracking=tracking), dg.AssetSpec([shop, "model"])
+    stored = stored_models(tracking, shop, FIRST, SECOND)
+    assert manager.write(spec, stored, {FIRST: "0a"}) == {}
+    assert manager.data_versions(spec.key, [FIRST, SECOND, THIRD]) == {FIRST: "0a"}
+    assert tracking.model_of(shop, FIRST) == stored[FIRST]
     with pytest.raises(LookupError, match=rf"has no model of cutoff '{SECOND}'; materialize its model first\.$"):
-        later[0].stored(SECOND)
+        tracking.model_of(shop, SECOND)
 
 
-def test_a_refused_cutoff_keeps_the_model_it_had(tracking: Tracking, shop: str) -> None:
-    trained: Trained = {}
-    with running(tracking) as run:
-        run(model(tracking, shop, [FIRST], {}, trained), cutoffs=(FIRST, FIRST))
-        before = trained[FIRST].run_id
-        with pytest.raises(dg.Failure):
-            run(model(tracking, shop, [FIRST], {FIRST: "too few rows."}, trained), cutoffs=(FIRST, FIRST))
-    assert trained[FIRST].run_id != before
-    assert tracking.model_of(shop, FIRST).run_id == before
+def test_a_cutoff_that_is_not_named_keeps_the_model_it_had(tracking: Tracking, shop: str) -> None:
+    manager, spec = ModelIOManager(tracking=tracking), dg.AssetSpec([shop, "model"])
+    before, after = (stored_models(tracking, shop, FIRST, SECOND) for _ in range(2))
+    manager.write(spec, before, {FIRST: "0a", SECOND: "0b"})
+    manager.write(spec, after, {SECOND: "0c"})
+    assert manager.data_versions(spec.key, [FIRST, SECOND]) == {FIRST: "0a", SECOND: "0c"}
+    assert Models(tracking, shop, [FIRST]).stored(FIRST) == before[FIRST]
 
 
-def test_a_cutoff_that_is_refused_before_training_needs_no_model(tracking: Tracking, shop: str) -> None:
-    trained: Trained = {}
-    with running(tracking) as run, pytest.raises(dg.Failure, match="too few rows"):
-        run(model(tracking, shop, [SECOND], {FIRST: "too few rows."}, trained), cutoffs=(FIRST, SECOND))
-    assert tracking.model_of(shop, SECOND).run_id == trained[SECOND].run_id
+def test_without_partitions_the_model_has_a_data_version_too(tracking: Tracking, shop: str) -> None:
+    manager, spec = ModelIOManager(tracking=tracking), dg.AssetSpec([shop, "model"])
+    assert manager.data_versions(spec.key, [None]) == {}
+    manager.write(spec, stored_models(tracking, shop, None), {None: "0a"})
+    assert manager.data_versions(spec.key, [None]) == {None: "0a"}
 
 
 def test_a_model_trained_again_takes_the_place_of_the_one_before(tracking: Tracking, shop: str) -> None:
     trained: Trained = {}
     with running(tracking) as run:
         for _ in range(2):
-            run(model(tracking, shop, [FIRST], {}, trained), cutoffs=(FIRST, FIRST))
+            run(model(tracking, shop, [FIRST], trained), cutoffs=(FIRST, FIRST))
     assert tracking.model_of(shop, FIRST).run_id == trained[FIRST].run_id
 
 
@@ -156,7 +164,7 @@ def test_without_partitions_there_is_one_model(tracking: Tracking, shop: str) ->
     trained: Trained = {}
     seen: list[Models] = []
     with running(tracking) as run:
-        run(model(tracking, shop, [None], {}, trained), reader(shop, seen.append, partitioned=False), cutoffs=None)
+        run(model(tracking, shop, [None], trained), reader(shop, seen.append, partitioned=False), cutoffs=None)
     assert list(seen[0]) == [None]
     assert len(seen[0]) == 1
     np.testing.assert_allclose(seen[0][None].predict(ROWS), trained[None].predict(ROWS), rtol=0, atol=1e-12)
@@ -182,7 +190,7 @@ def test_a_window_before_the_first_cutoff_has_no_models(tracking: Tracking, shop
     after = dg.asset(
         name="reader", ins={"model": dg.AssetIn([shop, "model"], partition_mapping=before)}, partitions_def=MONDAYS
     )(compute)
-    assets = [model(tracking, shop, [FIRST], {}, trained), after]
+    assets = [model(tracking, shop, [FIRST], trained), after]
     with running(tracking) as run:
         run(*assets, cutoffs=(FIRST, FIRST), only=f"{shop}/model")
         run(*assets, cutoffs=(FIRST, FIRST), only="reader")

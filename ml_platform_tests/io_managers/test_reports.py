@@ -11,7 +11,6 @@ import pytest
 from polars.testing import assert_frame_equal
 from upath import UPath
 
-from ml_platform.io_managers.publishing import Audited
 from ml_platform.io_managers.reports import ReportIOManager, dump, load
 from ml_platform.ml.report import Interval, Report
 from ml_platform.partitions import accepted_previews
@@ -121,11 +120,9 @@ def test_scores_alone_are_no_report(folder: UPath, cutoff: str | None) -> None:
         load(folder, cutoff)
 
 
-def evaluation(
-    reports: Mapping[str | None, Report], refused: Mapping[str | None, str], *, partitioned: bool = True
-) -> dg.AssetsDefinition:
+def evaluation(reports: Mapping[str | None, Report], *, partitioned: bool = True) -> dg.AssetsDefinition:
     def compute() -> Any:
-        return Audited(reports, refused)
+        return reports
 
     with accepted_previews():
         return dg.asset(key=KEY, **(WEEKLY if partitioned else {}))(compute)
@@ -154,7 +151,7 @@ def run(root: Path, *assets: dg.AssetsDefinition, cutoffs: tuple[str, str] | Non
 def test_the_next_stage_gets_the_reports_of_its_cutoffs(tmp_path: Path, folder: UPath) -> None:
     seen: list[dict[str | None, Report]] = []
     reports: dict[str | None, Report] = {FIRST: BINARY, SECOND: replace(MULTICLASS, run_id="b7"), THIRD: BINARY}
-    assets = [evaluation(reports, {}), reader(seen)]
+    assets = [evaluation(reports), reader(seen)]
     assert run(tmp_path, *assets, cutoffs=(FIRST, THIRD))
     assert run(tmp_path, *assets, cutoffs=(SECOND, SECOND), only="reader")
     assert [list(one) for one in seen] == [[FIRST, SECOND, THIRD], [SECOND]]
@@ -165,7 +162,7 @@ def test_the_next_stage_gets_the_reports_of_its_cutoffs(tmp_path: Path, folder: 
 
 def test_a_cutoff_without_a_report_is_left_out(tmp_path: Path) -> None:
     seen: list[dict[str | None, Report]] = []
-    assets = [evaluation({FIRST: BINARY}, {}), reader(seen)]
+    assets = [evaluation({FIRST: BINARY}), reader(seen)]
     run(tmp_path, *assets, cutoffs=(FIRST, FIRST), only="shop/evaluation")
     run(tmp_path, *assets, cutoffs=(FIRST, THIRD), only="reader")
     assert list(seen[0]) == [FIRST]
@@ -173,23 +170,41 @@ def test_a_cutoff_without_a_report_is_left_out(tmp_path: Path) -> None:
 
 def test_without_partitions_there_is_one_report(tmp_path: Path) -> None:
     seen: list[dict[str | None, Report]] = []
-    assets = [evaluation({None: BINARY}, {}, partitioned=False), reader(seen, partitioned=False)]
+    assets = [evaluation({None: BINARY}, partitioned=False), reader(seen, partitioned=False)]
     assert run(tmp_path, *assets, cutoffs=None)
     assert list(seen[0]) == [None]
     assert_same(seen[0][None], BINARY)
 
 
-def test_a_refused_cutoff_keeps_its_report_and_the_others_are_stored(tmp_path: Path, folder: UPath) -> None:
-    old = replace(BINARY, run_id="0")
-    run(tmp_path, evaluation({FIRST: old, SECOND: old}, {}), cutoffs=(FIRST, SECOND))
-    reports: dict[str | None, Report] = {FIRST: BINARY, SECOND: BINARY}
-    with pytest.raises(dg.Failure, match=rf"^shop/evaluation refused 1 of 2 partitions: {SECOND}: one class only\.$"):
-        run(tmp_path, evaluation(reports, {SECOND: "one class only."}), cutoffs=(FIRST, SECOND))
+def manager(root: Path) -> ReportIOManager:
+    return ReportIOManager(lake=Lake(root=f"{root}/"))
+
+
+def test_a_stored_report_has_its_data_version(tmp_path: Path, folder: UPath) -> None:
+    written = manager(tmp_path).write(
+        dg.AssetSpec(KEY), {FIRST: BINARY, SECOND: MULTICLASS}, {FIRST: "0a", SECOND: "0b"}
+    )
+    assert written == {}
+    assert manager(tmp_path).data_versions(KEY, [FIRST, SECOND, THIRD]) == {FIRST: "0a", SECOND: "0b"}
+    assert_same(load(folder, SECOND), MULTICLASS)
+
+
+def test_only_the_cutoffs_that_are_named_are_written(tmp_path: Path, folder: UPath) -> None:
+    reports = {cutoff: replace(BINARY, run_id="0") for cutoff in (FIRST, SECOND)}
+    manager(tmp_path).write(dg.AssetSpec(KEY), reports, {FIRST: "0a", SECOND: "0b"})
+    manager(tmp_path).write(dg.AssetSpec(KEY), {FIRST: BINARY, SECOND: BINARY, THIRD: BINARY}, {FIRST: "0c"})
+    assert manager(tmp_path).data_versions(KEY, [FIRST, SECOND, THIRD]) == {FIRST: "0c", SECOND: "0b"}
     assert_same(load(folder, FIRST), BINARY)
-    assert_same(load(folder, SECOND), old)
+    assert load(folder, SECOND).run_id == "0"
 
 
-def test_a_refused_cutoff_needs_no_report(tmp_path: Path, folder: UPath) -> None:
-    with pytest.raises(dg.Failure, match=r"^shop/evaluation refused 1 of 2 partitions"):
-        run(tmp_path, evaluation({SECOND: BINARY}, {FIRST: "one class only."}), cutoffs=(FIRST, SECOND))
-    assert {name[:10] for name in files(folder)} == {SECOND}
+def test_without_partitions_the_report_has_a_data_version_too(tmp_path: Path) -> None:
+    assert manager(tmp_path).data_versions(KEY, [None]) == {}
+    manager(tmp_path).write(dg.AssetSpec(KEY), {None: BINARY}, {None: "0a"})
+    assert manager(tmp_path).data_versions(KEY, [None]) == {None: "0a"}
+
+
+def test_a_report_of_an_asset_of_ones_own_has_no_data_version(tmp_path: Path) -> None:
+    run(tmp_path, evaluation({FIRST: BINARY}), cutoffs=(FIRST, FIRST))
+    assert manager(tmp_path).data_versions(KEY, [FIRST]) == {}
+    assert list(manager(tmp_path).reports(KEY, [FIRST, SECOND])) == [FIRST]

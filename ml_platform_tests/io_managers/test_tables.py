@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from ml_platform.io_managers.publishing import Step
 from ml_platform.io_managers.tables import TableIOManager, column_schema, describe
 from ml_platform.ml.frames import FRAMES, kind, to_polars
 from ml_platform.partitions import accepted_previews
@@ -191,7 +192,7 @@ def test_a_single_partition_is_written_alone(lake: Lake, table: Table) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         for key in ("2024-01-02", "2024-01-05"):
             dg.materialize([asset(sales)], partition_key=key, instance=instance, resources=resources)
-    assert table.partitions() == [day(2), day(5)]
+    assert table.row_counts() == {day(2): 2, day(5): 2}
 
 
 def test_rewriting_a_partition_leaves_the_files_of_the_others_alone(lake: Lake, table: Table) -> None:
@@ -384,7 +385,7 @@ def test_what_could_be_written_once_can_be_written_again(lake: Lake, table: Tabl
     upstream = asset(lambda days: sales(days).with_columns(more=pl.lit(1).cast(dtype)))
     run(lake, upstream, days=(1, 1))
     run(lake, upstream, days=(2, 2))
-    assert table.partitions() == [day(1), day(2)]
+    assert table.row_counts() == {day(1): 2, day(2): 2}
 
 
 @pytest.mark.parametrize("dtype", [pl.Categorical(), pl.Enum(["a"])])
@@ -409,3 +410,59 @@ def test_a_row_of_another_partition_is_refused(lake: Lake, table: Table) -> None
         run(lake, asset(lambda days: sales([*days, day(5)], amount=2.0)), days=(2, 3))
     assert table.version() == 0
     assert_frame_equal(table.scan().collect(), before)
+
+
+SPEC = dg.AssetSpec(KEY)
+
+
+def test_written_partitions_have_their_data_versions(lake: Lake, table: Table) -> None:
+    manager = TableIOManager(lake=lake)
+    assert manager.data_versions(KEY, ["2024-01-01"]) == {}
+    versions = {"2024-01-01": "0" * 15 + "a", "2024-01-02": "7" * 16}
+    shown = manager.write(SPEC, sales([day(1), day(2)]), versions)
+    assert manager.data_versions(KEY, ["2024-01-01", "2024-01-02", "2024-01-03"]) == versions
+    assert shown["table_version"] == 0
+    assert table.row_counts() == {day(1): 2, day(2): 2}
+
+
+def test_a_write_replaces_exactly_the_partitions_that_are_named(lake: Lake) -> None:
+    manager, days = TableIOManager(lake=lake), [f"2024-01-0{number}" for number in range(1, 5)]
+    manager.write(SPEC, sales([day(n) for n in range(1, 5)]), dict.fromkeys(days, "2" * 16))
+    # the third is named and has no rows any more
+    manager.write(SPEC, sales([day(2)], amount=2.0), dict.fromkeys(days[1:3], "1" * 16))
+    found = manager.rows(KEY, days).collect()
+    assert dict(found.drop_nulls("amount").select("partition", "amount").iter_rows()) == {
+        day(1): 1.0,
+        day(2): 2.0,
+        day(4): 1.0,
+    }
+    assert manager.data_versions(KEY, days) == dict(zip(days, ["2" * 16, "1" * 16, "1" * 16, "2" * 16], strict=True))
+
+
+def test_a_write_that_is_refused_changes_no_data_version(lake: Lake, table: Table) -> None:
+    manager, versions = TableIOManager(lake=lake), {"2024-01-01": "2" * 16}
+    manager.write(SPEC, sales([day(1)]), versions)
+    with pytest.raises(ValueError, match="nothing was written"):
+        manager.write(SPEC, sales([day(1), day(2)]), {"2024-01-01": "1" * 16})
+    assert manager.data_versions(KEY, ["2024-01-01", "2024-01-02"]) == versions
+    assert table.version() == 0
+
+
+def test_a_whole_table_has_one_data_version(lake: Lake) -> None:
+    manager = TableIOManager(lake=lake)
+    manager.write(SPEC, sales([day(1)]).drop("partition"), {None: "2" * 16})
+    manager.write(SPEC, sales([day(1)], amount=2.0).drop("partition"), {None: "1" * 16})
+    assert manager.data_versions(KEY, [None]) == {None: "1" * 16}
+    assert manager.rows(KEY, [None]).collect()["amount"].to_list() == [2.0, None]
+
+
+def test_a_table_of_an_asset_of_ones_own_has_no_data_version(lake: Lake) -> None:
+    run(lake, asset(sales), days=(1, 2))
+    assert TableIOManager(lake=lake).data_versions(KEY, ["2024-01-01", "2024-01-02"]) == {}
+
+
+def test_what_a_step_has_published_is_not_written_or_recorded_again(lake: Lake, table: Table) -> None:
+    found = run(lake, asset(lambda _: Step.PUBLISHED), days=(1, 2))
+    assert found.success
+    assert found.asset_materializations_for_node("sales") == []
+    assert not table.exists()

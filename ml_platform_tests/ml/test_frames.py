@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from ml_platform.ml.frames import FRAMES, from_polars, kind, to_polars
+from ml_platform.ml.frames import FRAMES, from_polars, kind, to_polars, wanted_frame
 
 ROWS = pl.DataFrame(
     {
@@ -136,3 +136,16 @@ def test_a_pandas_column_of_mixed_types_is_refused_with_its_origin() -> None:
 
     with pytest.raises(TypeError, match=r"^The result of shop\.features:build .*'x'"):
         to_polars(pd.DataFrame({"code": [1, "x"]}), "The result of shop.features:build")
+
+
+def test_the_frame_a_function_wants_is_its_first_annotation() -> None:
+    def lazy(rows: pl.LazyFrame, other: int) -> None: ...
+
+    def written(rows: "pl.LazyFrame") -> None: ...
+
+    def silent(rows) -> None: ...  # type: ignore[no-untyped-def]
+
+    def empty() -> None: ...
+
+    assert [wanted_frame(function) for function in (lazy, written)] == [pl.LazyFrame] * 2
+    assert [wanted_frame(function) for function in (silent, empty)] == [pl.DataFrame] * 2

@@ -1,7 +1,11 @@
-"""Tables of the lake: what is replaced, what stays, what a reader sees, and sentences for what cannot be done."""
+"""Tables of the lake: what is replaced, what stays, what a reader sees, and writers that do not lose each other."""
 
-from datetime import date, datetime
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import dagster as dg
@@ -12,6 +16,7 @@ from polars.testing import assert_frame_equal
 from ml_platform.resources.lake import Lake, Table
 
 DAYS = [date(2024, 1, day) for day in range(1, 8)]
+BEFORE = date(2023, 12, 31)
 
 
 @pytest.fixture
@@ -23,6 +28,10 @@ def sales(*days: date, amount: float = 1.0) -> pl.DataFrame:
     return pl.DataFrame(
         {"id": range(len(days)), "amount": amount, "partition": days}, schema_overrides={"id": pl.Int64}
     )
+
+
+def numbered(number: int) -> str:
+    return f"{number:016x}"
 
 
 def amounts(table: Table) -> dict[date, float]:
@@ -51,23 +60,38 @@ def test_a_table_gets_the_options_of_the_lake() -> None:
 
 def test_a_table_that_was_never_written_is_not_there(table: Table) -> None:
     assert not table.exists()
-    assert table.partitions() == []
+    assert table.row_counts() == {}
+    assert table.data_versions([*DAYS, None]) == {}
     with pytest.raises(
         FileNotFoundError, match=rf"^nothing was ever written to {table.address}; materialize the asset"
     ):
         table.scan()
 
 
-def test_each_overwrite_is_one_commit(table: Table) -> None:
+def test_each_overwrite_gives_the_number_of_its_one_commit(table: Table) -> None:
     assert [table.overwrite(sales(*DAYS[:number]), DAYS[:number]) for number in (1, 3, 2)] == [0, 1, 2]
     assert table.version() == 2
 
 
-def test_partitions_are_those_that_hold_rows_in_order(table: Table) -> None:
-    table.overwrite(sales(DAYS[4], DAYS[1]), DAYS)
-    assert table.partitions() == [DAYS[1], DAYS[4]]
+def test_rows_are_counted_in_the_partitions_that_hold_any(table: Table) -> None:
+    table.overwrite(sales(DAYS[4], DAYS[1], DAYS[4]), DAYS)
+    assert table.row_counts() == {DAYS[1]: 1, DAYS[4]: 2}
     table.overwrite(sales(DAYS[0]), [DAYS[0], DAYS[4]])
-    assert table.partitions() == [DAYS[0], DAYS[1]]
+    assert table.row_counts() == {DAYS[0]: 1, DAYS[1]: 1}
+
+
+def test_rows_of_a_table_without_partitions_are_counted_as_a_whole(table: Table) -> None:
+    table.overwrite(pl.DataFrame({"id": [1, 2]}), None)
+    assert table.row_counts() == {None: 2}
+    table.append(pl.DataFrame({"id": [3]}))
+    assert table.row_counts() == {None: 3}
+    assert table.scan().collect()["id"].sort().to_list() == [1, 2, 3]
+
+
+def test_a_table_may_begin_with_an_append(table: Table) -> None:
+    table.append(pl.DataFrame({"id": [1]}))
+    table.append(pl.DataFrame({"id": [2]}))
+    assert table.row_counts() == {None: 2}
 
 
 def test_only_the_partitions_named_are_replaced(table: Table) -> None:
@@ -79,8 +103,73 @@ def test_only_the_partitions_named_are_replaced(table: Table) -> None:
 def test_a_table_may_begin_without_rows(table: Table) -> None:
     table.overwrite(sales(DAYS[0]).clear(), [DAYS[0]])
     assert table.exists()
-    assert table.partitions() == []
+    assert table.row_counts() == {}
     assert table.scan().collect_schema() == sales(DAYS[0]).schema
+
+
+def test_each_partition_has_the_data_version_it_was_published_with(table: Table) -> None:
+    table.overwrite(sales(*DAYS[:3]), DAYS[:3], {day: numbered(1) for day in DAYS[:3]})
+    table.overwrite(sales(DAYS[1]), DAYS[1:3], {DAYS[1]: "7" + "f" * 15, DAYS[2]: numbered(2)})
+    # a partition may be published without rows
+    assert table.data_versions([*DAYS[:4], None]) == {
+        DAYS[0]: numbered(1),
+        DAYS[1]: "7" + "f" * 15,
+        DAYS[2]: numbered(2),
+    }
+
+
+def test_a_table_without_partitions_has_one_data_version(table: Table) -> None:
+    table.overwrite(pl.DataFrame({"id": [1]}), None, {None: numbered(1)})
+    table.overwrite(pl.DataFrame({"id": [2]}), None, {None: numbered(2)})
+    assert table.data_versions([None]) == {None: numbered(2)}
+
+
+def test_data_versions_outlive_the_log_that_they_were_written_to(table: Table) -> None:
+    from deltalake import DeltaTable
+
+    for day in DAYS[:3]:
+        table.overwrite(sales(day), [day], {day: numbered(day.day)})
+    stored = DeltaTable(table.address)
+    stored.create_checkpoint()
+    for file in Path(table.address).glob("_delta_log/*.json"):
+        file.unlink()
+    assert table.data_versions(DAYS) == {day: numbered(day.day) for day in DAYS[:3]}
+    assert table.row_counts() == dict.fromkeys(DAYS[:3], 1)
+
+
+@pytest.mark.parametrize("partitions", [DAYS[:1], None], ids=["partition", "whole"])
+def test_what_is_written_without_a_data_version_has_none(table: Table, partitions: list[date] | None) -> None:
+    key = DAYS[0] if partitions else None
+    table.overwrite(sales(DAYS[0]), partitions, {key: numbered(1)})
+    table.overwrite(sales(DAYS[0], amount=2.0), partitions)
+    assert table.data_versions([key]) == {}
+
+
+def test_a_refused_write_leaves_rows_and_data_versions(table: Table) -> None:
+    table.overwrite(sales(DAYS[0]), DAYS[:1], {DAYS[0]: numbered(1)})
+    with pytest.raises(ValueError, match="nothing was written"):
+        table.overwrite(sales(*DAYS[:2]), DAYS[:1], {DAYS[0]: numbered(2)})
+    assert table.data_versions(DAYS) == {DAYS[0]: numbered(1)}
+    assert table.version() == 0
+
+
+def test_a_table_can_be_read_as_it_was_at_a_commit(table: Table) -> None:
+    table.overwrite(sales(DAYS[0]), DAYS[:1])
+    table.overwrite(sales(*DAYS[:2], amount=2.0).with_columns(shop=pl.lit("north")), DAYS[:2])
+    assert_frame_equal(table.scan(version=0).collect(), sales(DAYS[0]))
+    assert table.scan(DAYS[:1], version=1).collect()["amount"].to_list() == [2.0]
+
+
+def test_a_table_can_be_read_as_it_was_at_a_moment(table: Table) -> None:
+    table.overwrite(sales(DAYS[0]), DAYS[:1])
+    sleep(0.01)
+    moment = datetime.now(UTC)
+    sleep(0.01)
+    table.overwrite(sales(DAYS[0], amount=2.0), DAYS[:1])
+    elsewhere = moment.astimezone(timezone(timedelta(hours=-5)))
+    for same in (moment, moment.replace(tzinfo=None), elsewhere):
+        assert table.scan(as_of=same).collect()["amount"].to_list() == [1.0]
+    assert table.scan(as_of=datetime.now(UTC)).collect()["amount"].to_list() == [2.0]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +192,12 @@ def test_a_new_column_is_added_and_missing_in_the_rows_before(table: Table) -> N
     table.overwrite(sales(DAYS[1]).with_columns(shop=pl.lit("north")), [DAYS[1]])
     found = table.scan().collect()
     assert dict(found.select("partition", "shop").iter_rows()) == {DAYS[0]: None, DAYS[1]: "north"}
+
+
+def test_columns_keep_their_order_and_new_ones_come_last(table: Table) -> None:
+    table.overwrite(sales(*DAYS[:2]), DAYS[:2])
+    table.overwrite(sales(DAYS[1]).select("partition", shop=pl.lit("north"), amount=2.0), [DAYS[1]])
+    assert table.scan().collect_schema().names() == ["id", "amount", "partition", "shop"]
 
 
 def test_a_column_that_is_not_given_is_missing_in_the_new_rows_only(table: Table) -> None:
@@ -144,3 +239,105 @@ def test_the_lake_may_lie_in_any_folder(tmp_path: Path, folder: str) -> None:
     table = Lake(root=str(tmp_path / folder)).table(dg.AssetKey("sales"))
     table.overwrite(sales(DAYS[0]), [DAYS[0]])
     assert_frame_equal(table.scan([DAYS[0]]).collect(), sales(DAYS[0]))
+
+
+def write(table: Table, number: int, days: Sequence[date] | None, versioned: bool, column: str | None = None) -> None:
+    """Publish days, or the whole table, with the writer's number in each row and as data version."""
+    rows = sales(*(days or DAYS[:1]), amount=float(number))
+    if column is not None:
+        rows = rows.with_columns(pl.lit(number).alias(column))
+    table.overwrite(rows, days, dict.fromkeys(days or [None], numbered(number)) if versioned else None)
+
+
+def at_once(writers: Executor, *jobs: tuple[Any, ...]) -> None:
+    """All writes at about the same time; what one of them raises comes through."""
+    for done in [writers.submit(write, *job) for job in jobs]:
+        done.result()
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+@pytest.mark.parametrize("begun", [True, False])
+def test_writers_of_different_partitions_lose_nothing(table: Table, begun: bool, versioned: bool) -> None:
+    if begun:
+        write(table, 0, [BEFORE], versioned)
+    with ThreadPoolExecutor(len(DAYS)) as writers:
+        at_once(writers, *((table, number, [day], versioned) for number, day in enumerate(DAYS, start=1)))
+    expected = {day: float(number) for number, day in enumerate(DAYS, start=1)}
+    assert amounts(table) == (expected | {BEFORE: 0.0} if begun else expected)
+    assert table.version() == len(DAYS) - (not begun)
+    assert len(table.data_versions(DAYS)) == (len(DAYS) if versioned else 0)
+
+
+@pytest.mark.parametrize("days", [DAYS[:2], None], ids=["partitions", "whole"])
+@pytest.mark.parametrize("begun", [True, False])
+def test_of_writers_of_the_same_rows_one_wins_with_its_data_version(
+    table: Table, days: list[date] | None, begun: bool
+) -> None:
+    if begun:
+        write(table, 0, [BEFORE] if days else None, True)
+    with ThreadPoolExecutor(5) as writers:
+        at_once(writers, *((table, number, days, True) for number in range(1, 6)))
+    found = table.scan(days).collect()
+    assert found.height == len(days or DAYS[:1])
+    assert set(table.data_versions(days or [None]).values()) == {numbered(int(one)) for one in set(found["amount"])}
+
+
+def test_writers_in_processes_of_their_own_lose_nothing(table: Table) -> None:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as writers:
+        at_once(
+            writers,
+            *((table, number, [day], True) for number, day in enumerate(DAYS, start=1)),
+            *((table, number, [BEFORE], True) for number in (8, 9)),
+        )
+    assert table.row_counts() == dict.fromkeys([BEFORE, *DAYS], 1)
+    assert table.data_versions(amounts(table)) == {day: numbered(int(one)) for day, one in amounts(table).items()}
+
+
+def before_the_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Let something happen after the next write has looked at the table and before it commits."""
+    from deltalake import DeltaTable
+
+    commit = DeltaTable.create_write_transaction
+
+    def late(*arguments: Any, **named: Any) -> None:
+        monkeypatch.undo()
+        act()
+        commit(*arguments, **named)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", late)
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_two_writers_of_a_new_partition_do_not_both_stay(
+    table: Table, versioned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(table, 0, [BEFORE], versioned)
+    before_the_commit(monkeypatch, lambda: write(table, 1, DAYS[:1], versioned))
+    write(table, 2, DAYS[:1], versioned)
+    assert table.scan(DAYS[:1]).collect()["amount"].to_list() == [2.0]
+
+
+def test_a_write_begun_before_another_ended_keeps_the_partitions_of_the_other(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(table, 0, DAYS[:2], True)
+    before_the_commit(monkeypatch, lambda: write(table, 1, DAYS[1:2], True, "shop"))
+    write(table, 2, DAYS[:1], True, "till")
+    assert amounts(table) == {DAYS[0]: 2.0, DAYS[1]: 1.0}
+    assert {"shop", "till"} <= set(table.scan().collect_schema())
+
+
+def test_a_column_that_another_writer_adds_meanwhile_is_kept(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(table, 0, [BEFORE], True)
+    scan = pl.scan_delta
+
+    def early(*arguments: Any, **named: Any) -> pl.LazyFrame:
+        monkeypatch.undo()
+        rows = scan(*arguments, **named)
+        rows.collect_schema()
+        write(table, 1, DAYS[:1], True, "shop")
+        return rows
+
+    monkeypatch.setattr(pl, "scan_delta", early)
+    write(table, 2, DAYS[1:2], True)
+    assert "shop" in table.scan().collect_schema()

@@ -269,6 +269,29 @@ def test_the_newest_published_model_of_a_cutoff_is_found(tracking: Tracking) -> 
     assert tracking.model_of("newest", "2024-01-15") == other
 
 
+def test_a_published_model_has_its_data_version(tracking: Tracking) -> None:
+    later = "2024-01-15"
+    assert tracking.data_versions("versioned", [CUTOFF, None]) == {}
+    _, first = store(tracking, "versioned")
+    _, second = store(tracking, "versioned")
+    _, undated = store(tracking, "versioned", cutoff="")
+    _, unversioned = store(tracking, "versioned", cutoff=later)
+    tracking.publish_model(first, "0a")
+    tracking.publish_model(undated, "0b")
+    tracking.publish_model(unversioned)
+    assert tracking.data_versions("versioned", [CUTOFF, later, None]) == {CUTOFF: "0a", None: "0b"}
+    tracking.publish_model(second, "0c")
+    assert tracking.data_versions("versioned", [CUTOFF]) == {CUTOFF: "0c"}
+
+
+def test_a_model_published_again_has_the_newer_data_version(tracking: Tracking) -> None:
+    _, stored = store(tracking, "republished")
+    for version in ("0a", "0b"):
+        tracking.publish_model(stored, version)
+    assert tracking.data_versions("republished", [CUTOFF]) == {CUTOFF: "0b"}
+    assert tracking.model_of("republished", CUTOFF) == stored
+
+
 def test_a_model_without_partitions_has_the_empty_cutoff(tracking: Tracking) -> None:
     _, stored = store(tracking, "undated", cutoff="")
     tracking.publish_model(stored)

@@ -1,6 +1,6 @@
 """Files as raw data: each partition from its own files or cut from one, and a bad file only the problem of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from ml_platform.ml.contract import coerce
 from ml_platform.partitions import data_partitions, windows_of
 from ml_platform.sources import files
-from ml_platform.sources.delivery import Delivery
+from ml_platform.sources.delivery import Delivery, NotDeliveredError
 from ml_platform.use_case import FilesSource, UseCase
 
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
@@ -54,9 +54,11 @@ def read_whole(path: Path | str, kind: str = "parquet") -> Delivery:
     return delivery
 
 
-def rows_of(delivery: Delivery) -> pl.DataFrame:
-    assert delivery.rows is not None, delivery.problem
-    return delivery.rows
+def problem_of(delivery: Delivery) -> str:
+    """Why a delivery has no rows."""
+    with pytest.raises(NotDeliveredError) as caught:
+        delivery.load()
+    return str(caught.value)
 
 
 def write(rows: pl.DataFrame, path: Path) -> Path:
@@ -78,7 +80,7 @@ def test_each_partition_reads_the_file_that_carries_its_key(tmp_path: Path, kind
     case = use_case(tmp_path / f"{{partition}}.{kind}", kind)
     found = read(case, [DAYS[0], DAYS[2]])
     assert [one.partition for one in found] == [DAYS[0], DAYS[2]]
-    typed = [coerce(rows_of(one), case.contract) for one in found]
+    typed = [coerce(one.load(), case.contract) for one in found]
     assert [rows["id"].to_list() for rows in typed] == [[1, 2], [21, 22]]
     for rows in typed:
         expected = SALES.select("at", "amount")
@@ -90,24 +92,23 @@ def test_a_partition_may_have_several_files_in_the_order_of_their_names(tmp_path
     for name, first in (("b", 3), ("a", 1)):
         write(SALES.with_columns(id=pl.Series([first, first + 1])), tmp_path / DAYS[0] / f"{name}.parquet")
     (delivery,) = read(use_case(tmp_path / "{partition}" / "*.parquet"), DAYS[:1])
-    assert rows_of(delivery)["id"].to_list() == [1, 2, 3, 4]
+    assert delivery.load()["id"].to_list() == [1, 2, 3, 4]
 
 
 def test_a_path_is_relative_to_where_the_project_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(SALES, tmp_path / "data" / "all.parquet")
     monkeypatch.chdir(tmp_path)
-    assert_frame_equal(rows_of(read_whole("data/*.parquet")), SALES)
+    assert_frame_equal(read_whole("data/*.parquet").load(), SALES)
 
 
 def test_a_missing_file_is_the_problem_of_its_partition_alone(tmp_path: Path) -> None:
     for day in (DAYS[0], DAYS[2]):
         write(SALES, tmp_path / f"{day}.parquet")
     good, missing, other = read(use_case(tmp_path / "{partition}.parquet"), DAYS)
-    assert missing == Delivery(
-        DAYS[1], problem=f"no file {tmp_path}/2024-01-02.parquet; check source.path, or deliver the file."
-    )
-    assert_frame_equal(rows_of(good), SALES)
-    assert_frame_equal(rows_of(other), SALES)
+    assert missing.partition == DAYS[1]
+    assert problem_of(missing) == f"no file {tmp_path}/2024-01-02.parquet; check source.path, or deliver the file."
+    assert_frame_equal(good.load(), SALES)
+    assert_frame_equal(other.load(), SALES)
 
 
 @pytest.mark.parametrize(
@@ -127,44 +128,97 @@ def test_an_unreadable_file_is_the_problem_of_its_partition_alone(tmp_path: Path
     write(SALES, tmp_path / f"{DAYS[0]}.{kind}")
     bad = tmp_path / f"{DAYS[1]}.{kind}"
     bad.write_bytes(content)
-    good, problem = read(use_case(tmp_path / f"{{partition}}.{kind}", kind), DAYS[:2])
-    assert rows_of(good).height == 2
-    assert problem.rows is None
-    assert problem.problem.startswith(f"{bad} cannot be read as {kind}: ")
+    good, unreadable = read(use_case(tmp_path / f"{{partition}}.{kind}", kind), DAYS[:2])
+    assert good.load().height == 2
+    assert problem_of(unreadable).startswith(f"{bad} cannot be read as {kind}: ")
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        pl.Series([datetime(2024, 1, 1)] * 2, dtype=pl.Datetime("us", "UTC")),
-        pl.Series([[datetime(2024, 1, 1)]] * 2),
-    ],
-    ids=["time_zone", "list"],
-)
-def test_files_that_do_not_fit_together_are_the_problem_of_their_partition_alone(
-    tmp_path: Path, other: pl.Series
-) -> None:
+def test_files_that_do_not_fit_together_are_the_problem_of_their_partition_alone(tmp_path: Path) -> None:
     write(SALES, tmp_path / DAYS[0] / "a.parquet")
     write(SALES, tmp_path / DAYS[1] / "a.parquet")
-    write(SALES.with_columns(other.alias("at")), tmp_path / DAYS[1] / "b.parquet")
+    write(SALES.with_columns(at=pl.concat_list("at")), tmp_path / DAYS[1] / "b.parquet")
     good, bad = read(use_case(tmp_path / "{partition}" / "*.parquet"), DAYS[:2])
-    assert_frame_equal(rows_of(good), SALES)
-    assert bad.rows is not None or bad.problem
+    assert_frame_equal(good.load(), SALES)
+    assert problem_of(bad).startswith(f"the files {tmp_path}/2024-01-02/*.parquet do not fit together: ")
+
+
+def test_times_with_and_without_a_zone_become_text(tmp_path: Path) -> None:
+    write(SALES, tmp_path / "a.parquet")
+    write(SALES.with_columns(pl.col("at").dt.replace_time_zone("UTC")), tmp_path / "b.parquet")
+    typed = coerce(read_whole(tmp_path / "*.parquet").load(), use_case("x").contract)
+    assert typed["at"].to_list() == SALES["at"].to_list() * 2
 
 
 def test_a_folder_in_the_place_of_a_file_is_the_problem_of_its_partition_alone(tmp_path: Path) -> None:
     SALES.write_parquet(tmp_path / DAYS[0])
     write(SALES, tmp_path / DAYS[1] / "part.parquet")
     good, folder = read(use_case(tmp_path / "{partition}"), DAYS[:2])
-    assert_frame_equal(rows_of(good), SALES)
-    assert folder.rows is not None or folder.problem
+    assert_frame_equal(good.load(), SALES)
+    assert problem_of(folder) == f"no file {tmp_path}/2024-01-02; check source.path, or deliver the file."
+
+
+def test_a_file_is_read_when_its_rows_are_wanted(tmp_path: Path) -> None:
+    # told apart by its bytes alone: nothing is read of what is there already
+    path = tmp_path / f"{DAYS[0]}.parquet"
+    path.write_bytes(b"no parquet")
+    (delivery,) = read(use_case(tmp_path / "{partition}.parquet"), DAYS[:1])
+    assert len(delivery.fingerprint) == 64
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_a_file_that_changes_before_it_is_read_is_the_problem_of_its_partition(tmp_path: Path, kind: str) -> None:
+    path = write(SALES, tmp_path / f"sales.{kind}")
+    delivery = read_whole(path, kind)
+    write(SALES.with_columns(amount=2.5), path)
+    assert problem_of(delivery) == f"{path} changed while it was read; run again when it is complete."
+    assert read_whole(path, kind).load()["id"].len() == 2
+
+
+def while_it_is_read(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let something happen after the next CSV file is read."""
+    read_csv = pl.read_csv
+
+    def reading(*arguments: Any, **named: Any) -> pl.DataFrame:
+        monkeypatch.undo()
+        rows = read_csv(*arguments, **named)
+        act()
+        return rows
+
+    monkeypatch.setattr(pl, "read_csv", reading)
+
+
+def test_a_file_that_changes_while_it_is_read_is_the_problem_of_its_partition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in DAYS[:2]:
+        write(SALES, tmp_path / f"{day}.csv")
+    changing, other = read(use_case(tmp_path / "{partition}.csv", "csv"), DAYS[:2])
+    while_it_is_read(monkeypatch, lambda: write(SALES.head(1), tmp_path / f"{DAYS[0]}.csv"))
+    assert problem_of(changing).endswith("changed while it was read; run again when it is complete.")
+    assert other.load().height == 2
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_the_problem_of_its_partition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(SALES, tmp_path / "sales.csv")
+    delivery = read_whole(path, "csv")
+    while_it_is_read(monkeypatch, path.unlink)
+    assert str(path) in problem_of(delivery)
+
+
+def test_a_file_that_is_gone_when_it_is_wanted_is_the_problem_of_its_partition(tmp_path: Path) -> None:
+    path = write(SALES, tmp_path / "sales.csv")
+    delivery = read_whole(path, "csv")
+    path.unlink()
+    assert problem_of(delivery).startswith(f"{path} cannot be read as csv: ")
 
 
 def test_csv_is_read_as_text_and_the_words_for_missing_as_missing(tmp_path: Path) -> None:
     path = tmp_path / "sales.csv"
     path.write_text('id,at,amount\n007,NA,""\n8,,null\nNULL, x ,1.50\n')
     assert_frame_equal(
-        rows_of(read_whole(path, "csv")),
+        read_whole(path, "csv").load(),
         pl.DataFrame({"id": ["007", "8", None], "at": [None, None, " x "], "amount": [None, None, "1.50"]}),
     )
 
@@ -173,8 +227,8 @@ def test_integers_in_one_file_and_text_in_the_next_become_text(tmp_path: Path) -
     write(SALES, tmp_path / "a.parquet")
     write(SALES.with_columns(id=pl.Series(["3", "no number"])), tmp_path / "b.parquet")
     delivery = read_whole(tmp_path / "*.parquet")
-    assert rows_of(delivery)["id"].to_list() == ["1", "2", "3", "no number"]
-    typed = coerce(rows_of(delivery), use_case("x").contract)
+    assert delivery.load()["id"].to_list() == ["1", "2", "3", "no number"]
+    typed = coerce(delivery.load(), use_case("x").contract)
     assert typed["id"].to_list() == [1, 2, 3, None]
     assert typed["rescued"].to_list() == [None, None, None, '{"id":"no number"}']
 
@@ -183,21 +237,21 @@ def test_large_integers_stay_exact_where_another_file_has_floats(tmp_path: Path)
     large = 2**53 + 1
     write(SALES.with_columns(id=pl.Series([large, large + 2])), tmp_path / "a.parquet")
     write(SALES.with_columns(id=pl.Series([3.0, None])), tmp_path / "b.parquet")
-    typed = coerce(rows_of(read_whole(tmp_path / "*.parquet")), use_case("x").contract)
+    typed = coerce(read_whole(tmp_path / "*.parquet").load(), use_case("x").contract)
     assert typed["id"].to_list() == [large, large + 2, 3, None]
 
 
 def test_times_stay_times_where_another_file_has_numbers(tmp_path: Path) -> None:
     write(SALES, tmp_path / "a.parquet")
     write(SALES.with_columns(at=pl.Series([1, 2])), tmp_path / "b.parquet")
-    typed = coerce(rows_of(read_whole(tmp_path / "*.parquet")), use_case("x").contract)
+    typed = coerce(read_whole(tmp_path / "*.parquet").load(), use_case("x").contract)
     assert typed["at"].to_list()[:2] == SALES["at"].to_list()
 
 
 def test_a_column_that_only_one_file_has_is_missing_in_the_rows_of_the_others(tmp_path: Path) -> None:
     write(SALES.drop("shop"), tmp_path / "a.parquet")
     write(SALES, tmp_path / "b.parquet")
-    assert rows_of(read_whole(tmp_path / "*.parquet"))["shop"].to_list() == [None, None, "ä", "b"]
+    assert read_whole(tmp_path / "*.parquet").load()["shop"].to_list() == [None, None, "ä", "b"]
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
@@ -211,20 +265,20 @@ def test_one_file_is_cut_into_partitions_by_event_time(tmp_path: Path, kind: str
     rows = pl.DataFrame({"id": [1, 2, 3, 4], "at": times, "amount": [1.0] * 4})
     found = read(use_case(write(rows, tmp_path / f"all.{kind}"), kind), DAYS)
     assert [one.partition for one in found] == DAYS
-    assert [[int(each) for each in rows_of(one)["id"]] for one in found] == [[2, 4], [1], [3]]
-    assert all(rows_of(one).columns == rows.columns for one in found)
+    assert [[int(each) for each in one.load()["id"]] for one in found] == [[2, 4], [1], [3]]
+    assert all(one.load().columns == rows.columns for one in found)
 
 
 def test_a_partition_without_rows_in_the_whole_file_gets_no_rows(tmp_path: Path) -> None:
     found = read(use_case(write(SALES, tmp_path / "all.parquet")), DAYS)
-    assert [rows_of(one).height for one in found] == [2, 0, 0]
-    assert rows_of(found[1]).schema == SALES.schema
+    assert [one.load().height for one in found] == [2, 0, 0]
+    assert found[1].load().schema == SALES.schema
 
 
 def test_event_times_with_a_zone_are_cut_in_utc(tmp_path: Path) -> None:
     at = pl.Series([datetime(2024, 1, 2, 0, 30), datetime(2024, 1, 2, 12)]).dt.replace_time_zone("Europe/Berlin")
     found = read(use_case(write(SALES.with_columns(at=at), tmp_path / "all.parquet")), DAYS)
-    assert [rows_of(one)["id"].to_list() for one in found] == [[1], [2], []]
+    assert [one.load()["id"].to_list() for one in found] == [[1], [2], []]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +298,7 @@ def test_weeks_begin_on_monday_and_months_on_their_first(
     case = use_case(path, partitions={"every": every, "start": "2024-01-01", "end": "2024-03-01"})
     definition = data_partitions(case)
     assert definition is not None
-    found = {one.partition: rows_of(one)["id"].to_list() for one in read(case, definition.get_partition_keys())}
+    found = {one.partition: one.load()["id"].to_list() for one in read(case, definition.get_partition_keys())}
     assert {key: ids for key, ids in found.items() if ids} == expected
 
 
@@ -260,9 +314,9 @@ def test_rows_without_an_event_time_are_delivered_once_with_the_first_partition(
     rows = pl.DataFrame({"id": [1, 2, 3, 4], "at": at, "amount": [1.0] * 4})
     case = use_case(write(rows, tmp_path / "all.parquet"))
     together = read(case, DAYS)
-    assert [rows_of(one)["id"].to_list() for one in together] == [[1, 3], [2], [4]]
+    assert [one.load()["id"].to_list() for one in together] == [[1, 3], [2], [4]]
     alone = [read(case, [day])[0] for day in DAYS]
-    assert [rows_of(one)["id"].to_list() for one in alone] == [[1, 3], [2], [4]]
+    assert [one.load()["id"].to_list() for one in alone] == [[1, 3], [2], [4]]
 
 
 @pytest.mark.parametrize(("every", "start"), [("week", "2024-01-01"), ("month", "2024-01-01")])
@@ -272,19 +326,19 @@ def test_rows_without_an_event_time_come_with_the_first_week_or_month(tmp_path: 
     case = use_case(path, partitions={"every": every, "start": start, "end": "2024-03-01"})
     definition = data_partitions(case)
     assert definition is not None
-    assert sum(rows_of(one).height for one in read(case, definition.get_partition_keys())) == 2
+    assert sum(one.load().height for one in read(case, definition.get_partition_keys())) == 2
 
 
 def test_a_whole_file_that_is_missing_is_the_problem_of_every_partition(tmp_path: Path) -> None:
     found = read(use_case(tmp_path / "all.parquet"), DAYS)
     problem = f"no file {tmp_path}/all.parquet; check source.path, or deliver the file."
-    assert found == [Delivery(day, problem=problem) for day in DAYS]
+    assert {one.partition: problem_of(one) for one in found} == dict.fromkeys(DAYS, problem)
 
 
 def test_a_whole_file_without_the_event_time_is_delivered_as_it_is(tmp_path: Path) -> None:
     found = read(use_case(write(SALES.drop("at"), tmp_path / "all.parquet")), DAYS[:2])
     for one in found:
-        assert_frame_equal(rows_of(one), SALES.drop("at"))
+        assert_frame_equal(one.load(), SALES.drop("at"))
 
 
 def test_the_fingerprint_changes_with_the_content(tmp_path: Path) -> None:
@@ -311,6 +365,21 @@ def test_the_fingerprint_tells_where_one_file_ends_and_the_next_begins(tmp_path:
     assert one != other
 
 
+def test_a_file_that_is_missing_has_another_fingerprint_than_one_that_is_there(tmp_path: Path) -> None:
+    missing = read_whole(tmp_path / "sales.csv", "csv").fingerprint
+    assert read_whole(write(SALES, tmp_path / "sales.csv"), "csv").fingerprint != missing
+
+
+def test_a_partition_cut_from_a_whole_file_changes_with_its_own_rows_only(tmp_path: Path) -> None:
+    rows = pl.concat([SALES, SALES.with_columns(pl.col("at").dt.offset_by("1d"), id=pl.Series([3, 4]))])
+    case = use_case(write(rows, tmp_path / "all.parquet"))
+    first = [one.fingerprint for one in read(case, DAYS)]
+    assert [one.fingerprint for one in read(case, DAYS[1:])] == first[1:]
+    write(rows.with_columns(amount=pl.when(pl.col("id") == 3).then(9.5).otherwise("amount")), tmp_path / "all.parquet")
+    second = [one.fingerprint for one in read(case, DAYS)]
+    assert [before == after for before, after in zip(first, second, strict=True)] == [True, False, True]
+
+
 def test_each_partition_of_its_own_files_has_its_own_fingerprint(tmp_path: Path) -> None:
     for day, rows in zip(DAYS, (SALES, SALES.head(1), SALES), strict=True):
         write(rows, tmp_path / f"{day}.parquet")
@@ -322,4 +391,4 @@ def test_each_partition_of_its_own_files_has_its_own_fingerprint(tmp_path: Path)
 def test_a_date_is_an_event_time(tmp_path: Path) -> None:
     rows = SALES.with_columns(at=pl.Series([date(2024, 1, 3), date(2024, 1, 1)]))
     found = read(use_case(write(rows, tmp_path / "all.parquet")), DAYS)
-    assert [rows_of(one)["id"].to_list() for one in found] == [[2], [], [1]]
+    assert [one.load()["id"].to_list() for one in found] == [[2], [], [1]]

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 from ml_platform.partitions import data_partitions, windows_of
 from ml_platform.sources import python
-from ml_platform.sources.delivery import Delivery
+from ml_platform.sources.delivery import Delivery, delivered
 from ml_platform.use_case import PythonSource, UseCase
 
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
@@ -109,14 +109,13 @@ def read(case: UseCase, *wanted: str) -> list[Delivery]:
 
 
 def ids(deliveries: list[Delivery]) -> dict[str | None, list[int]]:
-    return {one.partition: one.rows["id"].to_list() for one in deliveries if one.rows is not None}
+    return {one.partition: one.load()["id"].to_list() for one in deliveries}
 
 
 def test_the_function_is_called_once_for_the_whole_span() -> None:
     found = read(use_case("daily"), *DAYS)
     assert calls == [(datetime(2024, 1, 1), datetime(2024, 1, 4), {})]
     assert ids(found) == {DAYS[0]: [1], DAYS[1]: [2], DAYS[2]: [3]}
-    assert all(one.problem == "" for one in found)
 
 
 def test_weeks_and_months_are_whole_windows() -> None:
@@ -142,15 +141,13 @@ def test_without_partitions_the_function_is_called_with_its_arguments_only() -> 
 @pytest.mark.parametrize("function", ["as_pandas", "as_lazy", "as_arrow"])
 def test_a_result_may_be_any_kind_of_frame(function: str) -> None:
     for found, expected in zip(read(use_case(function), *DAYS), read(use_case("daily"), *DAYS), strict=True):
-        assert found.rows is not None
-        assert expected.rows is not None
-        assert_frame_equal(found.rows, expected.rows)
+        assert_frame_equal(found.load(), expected.load())
 
 
 def test_rows_outside_the_span_and_without_a_time_come_with_the_first_partition() -> None:
     found = read(use_case("more_than_wanted"), DAYS[0], DAYS[1])
     assert ids(found) == {DAYS[0]: [1, 2, 3, 5], DAYS[1]: [4]}
-    assert all(one.rows is not None and one.rows.columns == ["id", "at", "amount"] for one in found)
+    assert all(one.load().columns == ["id", "at", "amount"] for one in found)
 
 
 def test_the_first_partition_is_the_earliest_however_they_are_asked_for() -> None:
@@ -161,9 +158,7 @@ def test_the_first_partition_is_the_earliest_however_they_are_asked_for() -> Non
 def test_a_partition_without_rows_gets_none_and_keeps_the_columns() -> None:
     found = read(use_case("more_than_wanted"), *DAYS, "2024-01-04")
     assert ids(found)["2024-01-04"] == []
-    assert found[3].rows is not None
-    assert found[0].rows is not None
-    assert found[3].rows.schema == found[0].rows.schema
+    assert found[3].load().schema == found[0].load().schema
 
 
 def test_a_date_is_an_event_time() -> None:
@@ -184,8 +179,7 @@ def test_event_times_are_read_as_the_contract_reads_them(function: str, expected
 
 def test_a_result_without_the_event_time_is_delivered_as_it_is() -> None:
     found = read(use_case("without_time"), DAYS[0])
-    assert found[0].rows is not None
-    assert found[0].rows.columns == ["id", "att", "amount"]
+    assert found[0].load().columns == ["id", "att", "amount"]
 
 
 def test_what_is_no_frame_is_refused_by_the_name_of_the_function() -> None:
@@ -199,13 +193,45 @@ def test_what_the_function_raises_comes_through() -> None:
         read(use_case("broken"), DAYS[0])
 
 
-def test_the_fingerprint_names_the_function_its_arguments_and_the_window() -> None:
-    def fingerprints(function: str = "daily", arguments: dict[str, Any] | None = None) -> list[str]:
-        return [one.fingerprint for one in read(use_case(function, arguments), *DAYS)]
+def constant(start: datetime, end: datetime, amount: float = 1.5) -> pl.DataFrame:
+    """A row each day whose values do not depend on the window."""
+    at = pl.datetime_range(start, end, "1d", closed="left", eager=True)
+    return pl.DataFrame({"id": at.dt.ordinal_day().cast(pl.Int64), "at": at, "amount": [amount] * at.len()})
 
-    first = fingerprints(arguments={"a": 1, "b": 2})
-    assert len(set(first)) == 3
-    assert fingerprints(arguments={"b": 2, "a": 1}) == first
-    assert set(first).isdisjoint(fingerprints(arguments={"a": 1, "b": 3}))
-    assert set(first).isdisjoint(fingerprints("as_lazy"))
-    assert read(use_case("daily", {"a": 1, "b": 2}), DAYS[1])[0].fingerprint == first[1]
+
+def fingerprints(function: str, *wanted: str, **arguments: Any) -> dict[str | None, str]:
+    return {one.partition: one.fingerprint for one in read(use_case(function, arguments), *wanted)}
+
+
+def test_the_fingerprint_is_that_of_the_rows() -> None:
+    first = fingerprints("constant", *DAYS)
+    assert len(set(first.values())) == 3
+    assert fingerprints("constant", *DAYS, amount=1.5) == first
+    assert set(first.values()).isdisjoint(fingerprints("constant", *DAYS, amount=2.5).values())
+
+
+def test_the_fingerprint_tells_columns_and_types_apart() -> None:
+    frames = [sales([datetime(2024, 1, 1)])]
+    frames += [frames[0].cast({"id": pl.Int32}), frames[0].rename({"id": "key"}), frames[0].drop("amount")]
+    assert len({delivered(None, frame).fingerprint for frame in frames}) == 4
+
+
+def test_a_partition_has_the_same_fingerprint_whatever_it_is_asked_for_with() -> None:
+    together = fingerprints("constant", *DAYS)
+    assert {day: one for day in DAYS for one in fingerprints("constant", day).values()} == together
+
+
+def test_how_missing_values_came_about_is_not_in_the_fingerprint() -> None:
+    rows = pl.DataFrame({"id": [1, 2, 3], "amount": [1.5, None, 2.5]})
+    masked = rows.with_columns(pl.col("amount").fill_null(9.5)).with_columns(
+        amount=pl.when(pl.col("id") != 2).then("amount")
+    )
+    assert_frame_equal(masked, rows)
+    assert delivered(None, masked).fingerprint == delivered(None, rows).fingerprint
+    rest = rows.drop_nulls()
+    assert delivered(None, pl.DataFrame(rest.to_dict())).fingerprint == delivered(None, rest).fingerprint
+
+
+def test_without_partitions_the_fingerprint_is_that_of_all_rows() -> None:
+    found = {read(use_case("whole", {"rows": rows}, "none"))[0].fingerprint for rows in (1, 2, 2)}
+    assert len(found) == 2

@@ -1,0 +1,209 @@
+"""What a step does for a stage: look up, compute, judge, publish and record its partitions, chunk by chunk."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._utils.interrupts import capture_interrupts
+
+from ml_platform.fingerprints import Recipe, digest
+from ml_platform.io_managers.publishing import Key, Metadata
+from ml_platform.ml.contract import PARTITION
+from ml_platform.partitions import day_of, span
+from ml_platform.stages.acceptance import Acceptance
+from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.recipes import save
+from ml_platform.stages.record import evaluation, materialization, newest_materializations, record, say
+from ml_platform.stages.work import Work
+from ml_platform.use_case import Stage
+
+FORCE_TAG = "ml_platform/force"
+PUBLISHED_AT_ONCE = 64
+MADE_OF, UNCHANGED, FAILED_CHECKS = "made_of", "unchanged", "failed_checks"
+Refusals = dict[Stage, dict[Key, str]]
+
+
+def run_stage(work: Work, stage: StageDefinition, keys: Keys) -> Refusals:
+    """Bring partitions of a stage up to date, and those that were made of their old data.
+
+    The reason for each that was refused.
+    """
+    recipe = stage.recipe()
+    save(work.lake, recipe)
+    refused = _run_chunks(work, stage, recipe, keys)
+    if late := stage.made_of(work, keys):
+        _, versions = fingerprinted(work, stage, recipe, late)
+        published = work.data_versions(stage.name, late)
+        stale = [key for key in late if published[key] and published[key] != versions[key]]
+        if stale:
+            say(work.step, f"{stage.name}: {span(list(map(str, stale)))} look back at data that has changed.", {})
+        for word, reasons in _run_chunks(work, stage, recipe, stale).items():
+            refused[word].update(reasons)
+    return refused
+
+
+def _run_chunks(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys) -> Refusals:
+    refused: Refusals = {word: {} for word in stage.assets}
+    begin, done = monotonic(), 0
+    work.data_versions(stage.name, keys)  # all at once: most often there is no table yet, and nothing to look up
+    for chunk in stage.chunks(work, keys):
+        unchanged = _advance(work, stage, recipe, chunk, refused)
+        done += len(chunk)
+        seconds, bad = monotonic() - begin, len(refused[stage.name])
+        left = seconds / done * (len(keys) - done)
+        say(
+            work.step,
+            f"{stage.name}: {done} of {len(keys)} partitions, {unchanged} unchanged among the last {len(chunk)}, "
+            f"{bad} refused, {seconds:.1f} s" + (f", about {left:.0f} s left." if left else "."),
+            {"stage": stage.name, "seconds": seconds, "partitions": done, "refused": bad},
+        )
+    return refused
+
+
+def _advance(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys, refused: Refusals) -> int:
+    """Publish what has changed of some partitions and note what is refused; the number of those that are unchanged."""
+    prepared, versions = fingerprinted(work, stage, recipe, keys)
+    published = work.data_versions(stage.name, keys)
+    forced = work.step.run.tags.get(FORCE_TAG) == "true"
+    due = {key: version for key, version in versions.items() if forced or published[key] != version}
+    unchanged = {key: version for key, version in versions.items() if key not in due}
+    made_of = {key: {"recipe": recipe.digest, "inputs": prepared.inputs[key]} for key in keys}
+    if unchanged:
+        for word in stage.assets:
+            _record_unchanged(work, stage, word, unchanged, made_of)
+    if due:
+        for computed in prepared.compute(list(due)):
+            for piece in _pieces(computed, list(due)):
+                versions = {key: due[key] for key in piece}
+                refused[computed.stage].update(_publish(work, stage, _part(computed, piece), versions, made_of))
+    return len(unchanged)
+
+
+def fingerprinted(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys) -> tuple[Prepared, dict[Key, str]]:
+    """Some partitions before they are computed, with the data version that each of them would have."""
+    prepared, accepted = stage.prepare(work, keys), work.accepted(stage.name)
+    return prepared, {key: digest([recipe.digest, prepared.inputs[key], str(accepted.get(key, ""))]) for key in keys}
+
+
+def _publish(
+    work: Work,
+    stage: StageDefinition,
+    computed: Computed,
+    versions: Mapping[Key, str],
+    made_of: Mapping[Key, Metadata],
+) -> dict[Key, str]:
+    """Publish the partitions that no blocking verdict refuses, and record all verdicts; the reasons of the others."""
+    spec, accepted = stage.assets[computed.stage], work.accepted(computed.stage)
+    refused: dict[Key, str] = {}
+    failed: dict[Key, dict[str, Metadata]] = {key: {} for key in versions}
+    verdicts: list[tuple[Verdict, Acceptance | None]] = []
+    for verdict in computed.verdicts:
+        acceptance = accepted.get(verdict.partition) if verdict.blocks and verdict.acceptable else None
+        verdicts.append((verdict, acceptance))
+        if verdict.reason is not None:
+            warns = verdict.warning or acceptance is not None
+            failed[verdict.partition][verdict.check] = {"reason": verdict.reason, "warning": warns}
+            if verdict.blocks and acceptance is None:
+                refused.setdefault(verdict.partition, verdict.reason)
+    passed = {key: versions[key] for key in versions if key in computed.metadata and key not in refused}
+    with capture_interrupts():  # a run that is cancelled ends with all that is stored recorded
+        value = _rows_of(computed.value, passed) if refused else computed.value
+        written = dict(work.store(computed.stage).write(spec, value, passed)) if passed else {}
+        newest = next(reversed(passed), None)
+        materializations = [
+            materialization(
+                spec.key,
+                key,
+                version,
+                {
+                    **(written if key == newest else {}),  # what is shown of the rows, once for all partitions
+                    **computed.metadata.get(key, {}),
+                    MADE_OF: made_of[key],
+                    **({FAILED_CHECKS: failed[key]} if failed[key] else {}),
+                    **({"accepted": str(accepted[key])} if key in accepted else {}),
+                },
+            )
+            for key, version in passed.items()
+        ]
+        _record(work, spec.key, materializations, verdicts)
+    work.published(computed.stage, passed)
+    return refused
+
+
+def _record(
+    work: Work,
+    key: dg.AssetKey,
+    materializations: Sequence[dg.AssetMaterialization],
+    verdicts: Sequence[tuple[Verdict, Acceptance | None]],
+) -> None:
+    """Record what was published, and then what was said of it: each verdict is one on the newest materialization."""
+    record(work.step, materializations)
+    newest = newest_materializations(work.instance, key, {verdict.partition for verdict, _ in verdicts})
+    record(
+        work.step,
+        [evaluation(key, verdict, acceptance, newest.get(verdict.partition)) for verdict, acceptance in verdicts],
+    )
+
+
+def _pieces(computed: Computed, keys: Keys) -> Iterator[Keys]:
+    """The partitions that are published at once: what a run that is killed would lose is bounded.
+
+    Raises:
+        ValueError: there are rows of other partitions; nothing was written.
+    """
+    rows = computed.value
+    if not isinstance(rows, pl.DataFrame) or PARTITION not in rows.columns:
+        yield keys
+        return
+    if strays := set(rows[PARTITION].unique()) - {day_of(str(key)) for key in keys}:
+        stray = min(map(str, strays))
+        raise ValueError(
+            f"{computed.stage} has rows of {stray} among those of {span(list(map(str, keys)))}; nothing was written."
+        )
+    yield from (keys[position : position + PUBLISHED_AT_ONCE] for position in range(0, len(keys), PUBLISHED_AT_ONCE))
+
+
+def _part(computed: Computed, keys: Keys) -> Computed:
+    """What was computed of some of the partitions."""
+    chosen = set(keys)
+    return replace(
+        computed,
+        value=_rows_of(computed.value, chosen),
+        metadata={key: one for key, one in computed.metadata.items() if key in chosen},
+        verdicts=[verdict for verdict in computed.verdicts if verdict.partition in chosen],
+    )
+
+
+def _rows_of(value: Any, keys: Collection[Key]) -> Any:
+    """The rows of some partitions; values that are no frames are mappings, read by partition."""
+    if None in keys or not isinstance(value, pl.DataFrame) or PARTITION not in value.columns:
+        return value
+    return value.filter(pl.col(PARTITION).is_in([day_of(str(key)) for key in keys]))
+
+
+def _record_unchanged(
+    work: Work, stage: StageDefinition, word: Stage, versions: Mapping[Key, str], made_of: Mapping[Key, Metadata]
+) -> None:
+    """Record partitions that are as they would be computed, with what was said of them when they were."""
+    spec = stage.assets[word]
+    materializations: list[dg.AssetMaterialization] = []
+    verdicts: list[tuple[Verdict, None]] = []
+    last = newest_materializations(work.instance, spec.key, versions.keys())
+    for key, version in versions.items():
+        before = last[key].asset_materialization if key in last else None
+        recorded = before is not None and (before.tags or {}).get(DATA_VERSION_TAG) == version
+        metadata = dict(before.metadata) if before and recorded else {MADE_OF: made_of[key]}
+        failed: Any = before.metadata[FAILED_CHECKS].value if before and recorded and FAILED_CHECKS in metadata else {}
+        for check in stage.checks:
+            # of what a killed run stored and did not record, or another instance did, no more is known than this:
+            # nothing spoke against it
+            if check.asset_key == spec.key and (recorded or (check.blocking and key not in work.accepted(word))):
+                was = failed.get(check.name, {})
+                verdict = Verdict(check.name, key, was.get("reason"), {UNCHANGED: True}, check.blocking)
+                verdicts.append((replace(verdict, warning=was.get("warning", False)), None))
+        materializations.append(materialization(spec.key, key, version, {**metadata, UNCHANGED: True}))
+    _record(work, spec.key, materializations, verdicts)

@@ -1,0 +1,91 @@
+"""Events of a step, written to the event log in batches while the step goes on."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.events import (
+    DagsterEvent,
+    DagsterEventBatchMetadata,
+    EngineEventData,
+    StepMaterializationData,
+    generate_event_batch_id,
+)
+
+from ml_platform.io_managers.publishing import Key
+from ml_platform.stages.acceptance import Acceptance
+from ml_platform.stages.definition import Verdict
+
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+
+def record(context: dg.AssetExecutionContext, events: Sequence[Event]) -> None:
+    """Write materializations and check evaluations to the event log, all in one batch.
+
+    Dagster's `log_event` would write each by itself, and only when the step ends.
+    """
+    step, batch = context.get_step_execution_context(), generate_event_batch_id()  # type: ignore[no-untyped-call]
+    for number, event in enumerate(events, start=1):
+        where = f" {event.partition}" if event.partition else ""
+        if isinstance(event, dg.AssetMaterialization):
+            kind, data = dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event)
+            message = f"Materialized {event.asset_key.to_user_string()}{where}."
+        else:
+            kind, data = dg.DagsterEventType.ASSET_CHECK_EVALUATION, event  # type: ignore[assignment]
+            message = f"{event.check_name}{where}: {'passed' if event.passed else event.description}"
+        DagsterEvent.from_step(kind, step, data, message, DagsterEventBatchMetadata(batch, number == len(events)))
+
+
+def say(context: dg.AssetExecutionContext, message: str, metadata: Mapping[str, Any]) -> None:
+    """Write a line to the run's log, with what a program may read of it."""
+    DagsterEvent.engine_event(context.get_step_execution_context(), message, EngineEventData(metadata=metadata))
+
+
+def materialization(
+    key: dg.AssetKey, partition: Key, data_version: str, metadata: Mapping[str, Any]
+) -> dg.AssetMaterialization:
+    """The record of a published partition."""
+    return dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags={DATA_VERSION_TAG: data_version})
+
+
+def evaluation(
+    key: dg.AssetKey, verdict: Verdict, acceptance: Acceptance | None, newest: dg.EventLogRecord | None
+) -> dg.AssetCheckEvaluation:
+    """The record of a verdict; Dagster shows it as long as the newest materialization stays the newest."""
+    warns = verdict.warning or acceptance is not None
+    target = newest and AssetCheckEvaluationTargetMaterializationData(
+        storage_id=newest.storage_id, run_id=newest.run_id, timestamp=newest.timestamp
+    )
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=verdict.check,
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
+        description=f"{verdict.reason} ({acceptance})" if acceptance and verdict.reason else verdict.reason,
+        partition=verdict.partition,
+        metadata=verdict.metadata,
+        blocking=verdict.blocks,
+        target_materialization_data=target,
+    )
+
+
+def newest_materializations(
+    instance: dg.DagsterInstance, key: dg.AssetKey, keys: Collection[Key]
+) -> dict[Key, dg.EventLogRecord]:
+    """The newest materialization of each of these partitions that has one."""
+    if not keys:
+        return {}  # Dagster takes no partitions for all of them
+    if None in keys:
+        newest = instance.fetch_materializations(key, limit=1).records
+        return {None: newest[0]} if newest else {}
+    ids = instance.event_log_storage.get_latest_storage_id_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(map(str, keys))
+    )
+    if not ids:
+        return {}
+    found = instance.fetch_materializations(dg.AssetRecordsFilter(key, storage_ids=list(ids.values())), limit=len(ids))
+    return {one.partition_key: one for one in found.records}

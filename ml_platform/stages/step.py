@@ -1,0 +1,99 @@
+"""A step: stages one after another over a range of partitions, with a verdict for each partition.
+
+Dagster marks all partitions of a step or none. A step here publishes and records its partitions by itself, chunk by
+chunk, and fails at its end for those that were refused: what was good is kept, whatever happens to the rest.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from ml_platform.io_managers.publishing import Step
+from ml_platform.partitions import span
+from ml_platform.stages.attributes import stored_by
+from ml_platform.stages.definition import Keys, StageDefinition
+from ml_platform.stages.execution import Refusals, run_stage
+from ml_platform.stages.work import RESOURCES, Work
+from ml_platform.use_case import UseCase
+
+ALL_PARTITIONS = 1_000_000
+
+
+def build_step(use_case: UseCase, name: str, stages: Sequence[StageDefinition]) -> dg.AssetsDefinition:
+    """The step of some stages, all with the same partitions; each of their assets can be selected by itself."""
+    specs = {word: spec for stage in stages for word, spec in stage.assets.items()}
+    checks = {f"{check.asset_key.path[-1]}_{check.name}": check for stage in stages for check in stage.checks}
+    own = {spec.key for spec in specs.values()}
+    inputs = {
+        "__".join(dep.asset_key.path): dep.asset_key
+        for spec in specs.values()
+        for dep in spec.deps
+        if dep.asset_key not in own
+    }
+
+    outputs: dict[str, dg.Out] = {word: dg.Out(io_manager_key=stored_by(word), is_required=False) for word in specs}
+    verdicts = {output: dg.Out(dg.Nothing, is_required=False) for output in checks}
+
+    @dg.op(
+        name=f"{use_case.name}__{name}",
+        ins={name: dg.In(dg.Nothing) for name in inputs},
+        out={**outputs, **verdicts},
+        required_resource_keys=RESOURCES,
+    )
+    def step(context: dg.AssetExecutionContext) -> Iterator[dg.Output[Any]]:
+        stored = {key: getattr(context.resources, key) for key in RESOURCES}
+        work = Work(use_case, **stored, instance=context.instance, context=context)
+        refused: Refusals = {}
+        for stage in stages:
+            if _is_selected(context, stage):
+                refused.update(run_stage(work, stage, partition_keys(context)))
+        for output, check in checks.items():
+            if check.key in context.selected_asset_check_keys:
+                yield dg.Output(None, output)
+        if any(refused.values()):
+            raise failure(use_case, refused)
+        for word, spec in specs.items():
+            if spec.key in context.selected_asset_keys:
+                yield dg.Output(Step.PUBLISHED, word)
+
+    partitioned = next(iter(specs.values())).partitions_def is not None
+    # all partitions in one run, but not in the run of what they are made of: that fails as a whole if it refuses some
+    policy = dg.BackfillPolicy.multi_run(ALL_PARTITIONS) if inputs else dg.BackfillPolicy.single_run()
+    return dg.AssetsDefinition(
+        node_def=step,
+        keys_by_input_name=inputs,
+        keys_by_output_name={word: spec.key for word, spec in specs.items()},
+        check_specs_by_output_name=checks,
+        specs=list(specs.values()),
+        can_subset=True,
+        backfill_policy=policy if partitioned else None,
+    )
+
+
+def failure(use_case: UseCase, refused: Refusals) -> dg.Failure:
+    """The failure that names what was refused and why, each reason once."""
+    lines = []
+    for stage, reasons in refused.items():
+        partitions: dict[str, list[str]] = {}
+        for key, reason in reasons.items():
+            partitions.setdefault(reason, []).append(key or "")
+        lines += [f"{stage} {span(keys)}".strip() + f": {reason}" for reason, keys in partitions.items()]
+    return dg.Failure(
+        f"{use_case.name} refused what failed its checks and published the rest. " + " ".join(lines),
+        metadata={
+            "refused": {stage: {str(key): why for key, why in reasons.items()} for stage, reasons in refused.items()}
+        },
+        allow_retries=False,
+    )
+
+
+def partition_keys(context: dg.AssetExecutionContext) -> Keys:
+    """The partitions of a step, or the one None of assets without partitions."""
+    return list(context.partition_keys) if context.has_partition_key_range or context.has_partition_key else [None]
+
+
+def _is_selected(context: dg.AssetExecutionContext, stage: StageDefinition) -> bool:
+    """Whether an asset or a check of the stage is selected: a check judges what the stage publishes."""
+    chosen = {*context.selected_asset_keys, *(check.asset_key for check in context.selected_asset_check_keys)}
+    return any(spec.key in chosen for spec in stage.assets.values())

@@ -1,0 +1,72 @@
+"""What a stage works with: the use case, what is stored already, and the run it is part of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import dagster as dg
+import polars as pl
+
+from ml_platform.io_managers.models import ModelIOManager
+from ml_platform.io_managers.publishing import Key, PublishingIOManager
+from ml_platform.io_managers.reports import ReportIOManager
+from ml_platform.io_managers.tables import TableIOManager
+from ml_platform.resources.lake import Lake
+from ml_platform.resources.tracking import Tracking
+from ml_platform.stages.acceptance import Acceptance, acceptances
+from ml_platform.stages.attributes import asset_key, stored_by
+from ml_platform.stages.definition import Keys
+from ml_platform.use_case import Stage, UseCase
+
+RESOURCES = {"lake", "tracking", "tables", "models", "reports"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Access to what is stored, for a step of a run or for who asks about one."""
+
+    use_case: UseCase
+    lake: Lake
+    tracking: Tracking
+    tables: TableIOManager
+    models: ModelIOManager
+    reports: ReportIOManager
+    instance: dg.DagsterInstance
+    context: dg.AssetExecutionContext | None = None
+    _versions: dict[Stage, dict[Key, str | None]] = field(default_factory=dict)
+    _accepted: dict[Stage, dict[Key, Acceptance]] = field(default_factory=dict)
+
+    @property
+    def step(self) -> dg.AssetExecutionContext:
+        """The context of the step, which only a run has."""
+        assert self.context is not None
+        return self.context
+
+    def store(self, stage: Stage) -> PublishingIOManager:
+        """The I/O manager of a stage's asset."""
+        manager: PublishingIOManager = getattr(self, stored_by(stage))
+        return manager
+
+    def data_versions(self, stage: Stage, keys: Keys) -> Mapping[Key, str | None]:
+        """The published data version of each of these partitions, None where there is none."""
+        known = self._versions.setdefault(stage, {})
+        if unknown := [key for key in keys if key not in known]:
+            found = self.store(stage).data_versions(asset_key(self.use_case, stage), unknown)
+            known.update({key: found.get(key) for key in unknown})
+        return {key: known[key] for key in keys}
+
+    def published(self, stage: Stage, data_versions: Mapping[Key, str]) -> None:
+        """Take note of what was published."""
+        self._versions.setdefault(stage, {}).update(data_versions)
+
+    def accepted(self, stage: Stage) -> Mapping[Key, Acceptance]:
+        """What people have accepted of a stage."""
+        if stage not in self._accepted:
+            today = datetime.now(UTC).date()
+            self._accepted[stage] = acceptances(self.lake, self.use_case.name, stage, today)
+        return self._accepted[stage]
+
+    def rows(self, stage: Stage, keys: Keys) -> pl.LazyFrame:
+        """The published rows of some partitions of a stage's table; none where nothing was ever published."""
+        key = asset_key(self.use_case, stage)
+        return self.tables.rows(key, keys) if self.lake.table(key).exists() else pl.LazyFrame()
