@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test dev check lock clean
+.PHONY: demo test dev check bench lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(INSTALLED)  ## Run the shipped use case on simulated payments, from raw data to champion and predictions.
@@ -26,6 +26,9 @@ check: $(INSTALLED)  ## Run every static check.
 	$(BIN)/dg check yaml
 	$(BIN)/dg check defs
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+bench: $(INSTALLED)  ## Measure the platform next to a bare script and to Dagster as taught; see benchmarks/README.md.
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 lock: $(INSTALLED)  ## Pin the newest versions that pyproject.toml allows.
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
