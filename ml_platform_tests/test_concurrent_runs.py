@@ -88,7 +88,6 @@ def test_two_runs_at_once_store_what_one_would_and_a_reader_sees_old_or_new(
     drilled.assert_new(home)
 
 
-@pytest.mark.xfail(reason="delta-rs tries again to create a table that another writer has created, and adds to it")
 def test_a_table_created_by_two_writers_at_once_has_the_rows_of_one(tmp_path: Path) -> None:
     tables, begin = 60, time() + 4
     writers = [
@@ -103,28 +102,25 @@ def test_a_table_created_by_two_writers_at_once_has_the_rows_of_one(tmp_path: Pa
         assert table.scan().collect()["writer"].to_list() == [writer] * 3
 
 
-@pytest.mark.xfail(reason="two processes that create Dagster's databases at once leave them with two heads")
 def test_two_first_runs_at_once_leave_an_instance_that_opens(drilled: Drill, tmp_path: Path) -> None:
     home = fresh(drilled.project, tmp_path / "home")
-    late = Job(end=End("stamp", 1, "late"))
-    started = drilled.warm.start(home, late, late)
+    job = Job(end=End("stamp", 1, "together"))
+    started = drilled.warm.start(home, job, job)
     assert started.ends() == [0, 0], started.logs()
     end, log = drilled.warm.run(home, Job())
     assert end == 0, log
     drilled.assert_new(home)
 
 
-@pytest.mark.xfail(reason="two processes that create MLflow's database at once leave it as neither can use it")
 def test_two_first_models_at_once_leave_a_tracking_server_that_opens(drilled: Drill, tmp_path: Path) -> None:
     home = drilled.new.copy(tmp_path / "home")
-    late = Job(stages=["model"], end=End("migrations", 1, "late"))
-    started = drilled.warm.start(home, late, late)
+    job = Job(stages=["model"], end=End("migrations", 1, "together"))
+    started = drilled.warm.start(home, job, job)
     assert started.ends() == [0, 0], started.logs()
     end, log = drilled.warm.run(home, Job(stages=MODEL))
     assert end == 0, log
 
 
-@pytest.mark.xfail(reason="the unfinished files of two reports with the same scores have the same name")
 def test_a_report_stored_by_two_runs_at_once_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, scores = UPath(tmp_path), pl.DataFrame({"id": [1], "score": [0.5]})
     report = Report("run", "2024-01-01", "2024-01-02", {}, {}, {}, scores)
@@ -140,7 +136,6 @@ def test_a_report_stored_by_two_runs_at_once_is_stored(tmp_path: Path, monkeypat
     assert load(folder, DAYS[0]).scores.equals(scores)
 
 
-@pytest.mark.xfail(reason="an evaluation of another model with the same data version counts as the one of this model")
 def test_a_model_trained_again_by_another_run_is_evaluated_by_the_next_one(drilled: Drill, tmp_path: Path) -> None:
     home = drilled.new.copy(tmp_path / "home")
     assert drilled.warm.run(home, Job(stages=MODEL))[0] == 0

@@ -1,5 +1,6 @@
 """The project in the current folder: its definitions, its use cases and its Dagster instance."""
 
+import fcntl
 import os
 import sys
 import tomllib
@@ -112,7 +113,18 @@ def open_project() -> Project:
         definitions = module.defs()
     except Exception as error:
         raise UserError(_sentence(error)) from error
-    return Project(folder, definitions, dg.DagsterInstance.get())
+    return Project(folder, definitions, _instance(Path(os.environ["DAGSTER_HOME"])))
+
+
+def _instance(home: Path) -> dg.DagsterInstance:
+    """Dagster's instance. Its databases are made by one process at a time: two at once would spoil them."""
+    with (home / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.get()
+        instance.get_runs(limit=1)
+        instance.all_instigator_state()
+        instance.event_log_storage.get_maximum_record_id()
+    return instance
 
 
 def _settings(folder: Path) -> dict[str, dict[str, str]]:

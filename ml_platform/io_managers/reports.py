@@ -7,6 +7,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 import polars as pl
@@ -54,7 +55,7 @@ def dump(report: Report, folder: UPath, cutoff: Key, data_version: str | None = 
     report.scores.write_parquet(scores)
     folder.mkdir(parents=True, exist_ok=True)
     scores_name = f"{cutoff or 'report'}-{sha256(scores.getvalue()).hexdigest()[:16]}.parquet"
-    (folder / scores_name).write_bytes(scores.getvalue())
+    _put(folder / scores_name, scores.getvalue())
     text = json.dumps(
         {
             "data_version": data_version,
@@ -67,9 +68,14 @@ def dump(report: Report, folder: UPath, cutoff: Key, data_version: str | None = 
             "scores": scores_name,
         }
     )
-    unfinished = folder / f".{scores_name}.json"
-    unfinished.write_text(text)
-    unfinished.rename(_file(folder, cutoff, "json"))
+    _put(_file(folder, cutoff, "json"), text.encode())
+
+
+def _put(file: UPath, content: bytes) -> None:
+    """Store a file whole or not at all, whoever else stores it."""
+    unfinished = file.with_name(f".{uuid4()}")
+    unfinished.write_bytes(content)
+    unfinished.rename(file)
 
 
 def load(folder: UPath, cutoff: Key) -> Report:

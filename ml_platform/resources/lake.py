@@ -147,7 +147,6 @@ class Table:
             Transaction(_transaction(key), int(data_versions.get(key, "0"), 16))
             for key in ([None] if partitions is None else partitions)
         ]
-        properties = CommitProperties(app_transactions=marks)
         by = [] if partitions is None else [PARTITION]
         columns = dict(rows.schema)
         if not self.exists():
@@ -158,7 +157,8 @@ class Table:
                 files,
                 partition_by=by,
                 storage_options=self.storage_options,
-                commit_properties=properties,
+                # tried again, it would add to the table that another writer has created
+                commit_properties=CommitProperties(app_transactions=marks, max_commit_retries=0),
             )
             return self.version()
         # before its columns are looked at: those that another writer adds from here on are noticed as a conflict
@@ -171,7 +171,7 @@ class Table:
             Schema.from_arrow(pl.DataFrame(schema=columns).to_arrow().schema),
             partition_by=by,
             partition_filters=None if partitions is None else [(PARTITION, "in", [f"{day}" for day in partitions])],
-            commit_properties=properties,
+            commit_properties=CommitProperties(app_transactions=marks),
         )
         return self.version()
 

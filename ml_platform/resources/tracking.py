@@ -4,13 +4,14 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import dagster as dg
 
@@ -25,6 +26,7 @@ CHAMPION = "champion"
 USE_CASE_TAG, CUTOFF_TAG, MODEL_TAG, DATA_VERSION_TAG = "use_case", "cutoff", "published_model", "data_version"
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 MODEL_FILE = "model.skops"
+SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -218,5 +220,21 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        if self.uri.startswith(SQLITE):
+            _make_database(Path(self.uri.removeprefix(SQLITE)), self.artifacts)
         mlflow.set_tracking_uri(self.uri)
         return mlflow
+
+
+def _make_database(file: Path, artifacts: str) -> None:
+    """Make MLflow's database, whole or not at all: MLflow cannot mend one that was left half-made, or made by two."""
+    if file.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.{uuid4()}")
+    SqlAlchemyStore(f"{SQLITE}{unfinished}", artifacts).engine.dispose()
+    with suppress(FileExistsError):  # another process was first
+        os.link(unfinished, file)
+    unfinished.unlink()

@@ -42,6 +42,10 @@ def build(use_case: UseCase) -> StageDefinition:
 def prepare(work: Work, keys: Keys) -> Prepared:
     """Look up the models and the features of cutoffs."""
     models = work.data_versions("model", keys)
+    # a model that is trained again is another one, though it be made of the same
+    runs = {
+        cutoff: work.tracking.model_of(work.use_case.name, cutoff or "").run_id for cutoff in keys if models[cutoff]
+    }
     features = {cutoff: digest(list(features_versions(work, cutoff).values())) for cutoff in keys}
 
     def compute(due: Keys) -> Iterator[Computed]:
@@ -66,7 +70,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
             verdict = Verdict("measurable", cutoff, metadata={"hold_out_rows": rows.hold_out.height})
             yield Computed("evaluation", {cutoff: report}, {cutoff: shown(report)}, [verdict])
 
-    return Prepared({cutoff: {"model": models[cutoff], "features": features[cutoff]} for cutoff in keys}, compute)
+    return Prepared({cutoff: {"model": runs.get(cutoff), "features": features[cutoff]} for cutoff in keys}, compute)
 
 
 def shown(report: Report) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._utils.interrupts import capture_interrupts
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 
 from ml_platform.fingerprints import Recipe, digest
 from ml_platform.io_managers.publishing import Key, Metadata
@@ -130,6 +131,9 @@ def _publish(
             for key, version in passed.items()
         ]
         _record(work, spec.key, materializations, verdicts)
+        cancelled = check_captured_interrupt()
+    if cancelled:
+        raise DagsterExecutionInterruptedError
     work.published(computed.stage, passed)
     return refused
 
