@@ -637,7 +637,7 @@ def test_a_model_is_published_and_its_report_and_its_crown_whichever_of_its_step
     assert not any(map(new, MODEL))
 
     # the scores are there, and are not yet those of the report
-    model, report, champion = killed("rename", 1)
+    model, report, champion = killed("rename", 2)
     assert model != old[0]
     assert (report.run_id, champion) == (old[0], 1)
     assert report.scores.equals(old[1].scores)

@@ -75,8 +75,7 @@ def environment(folder: Path) -> dict[str, str]:
     if "DAGSTER_HOME" not in os.environ:
         dagster_home.mkdir(parents=True, exist_ok=True)
         own = folder / "dagster.yaml"
-        settings = own.read_text(encoding="utf-8") if own.exists() else INSTANCE
-        (dagster_home / "dagster.yaml").write_text(settings, encoding="utf-8")
+        _put(dagster_home / "dagster.yaml", own.read_text(encoding="utf-8") if own.exists() else INSTANCE)
     return {
         "ML_PLATFORM_HOME": str(home),
         "DAGSTER_HOME": str(dagster_home),
@@ -84,6 +83,14 @@ def environment(folder: Path) -> dict[str, str]:
         # without it Dagster hands no batch to its event log
         "DAGSTER_EVENT_BATCH_SIZE": os.environ.get("DAGSTER_EVENT_BATCH_SIZE", "1000"),
     }
+
+
+def _put(file: Path, text: str) -> None:
+    """Write a file if it is not there as it should be, whole: other processes read it."""
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.rename(file)
 
 
 def project_folder() -> Path:
