@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+from ml_platform.stages.attributes import ROW_COUNTS
 from ml_platform.use_case import STAGES, Stage
 
-ROW_COUNTS = ("dagster/partition_row_count", "dagster/row_count")
 ONLY_FOR_THE_UI = (dg.TableSchemaMetadataValue, dg.MarkdownMetadataValue)
 
 

@@ -65,8 +65,13 @@ def describe(rows: pl.DataFrame) -> Metadata:
     """What the UI shows of a table: its columns and a few rows."""
     return {
         "dagster/column_schema": column_schema(dict(rows.schema)),
-        "preview": dg.MetadataValue.md(_markdown(rows.head(PREVIEW_ROWS))),
+        "preview": preview(rows),
     }
+
+
+def preview(rows: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """The first rows as a table."""
+    return dg.MetadataValue.md(_markdown(rows.head(PREVIEW_ROWS)))
 
 
 def column_schema(columns: dict[str, pl.DataType]) -> dg.TableSchema:

@@ -61,6 +61,9 @@ def check_specs(
         ]
 
 
+ROW_COUNTS = ("dagster/partition_row_count", "dagster/row_count")
+
+
 def row_count(partition: str | None, rows: int) -> dict[str, int]:
     """The number of rows as the metadata that Dagster shows as such."""
-    return {"dagster/row_count" if partition is None else "dagster/partition_row_count": rows}
+    return {ROW_COUNTS[partition is None]: rows}

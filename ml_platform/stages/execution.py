@@ -13,9 +13,11 @@ from dagster._utils.interrupts import capture_interrupts, check_captured_interru
 
 from ml_platform.fingerprints import Recipe, digest
 from ml_platform.io_managers.publishing import Key, Metadata
+from ml_platform.io_managers.tables import preview
 from ml_platform.ml.contract import PARTITION
 from ml_platform.partitions import day_of, span
 from ml_platform.stages.acceptance import Acceptance
+from ml_platform.stages.attributes import ROW_COUNTS
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.recipes import save
 from ml_platform.stages.record import evaluation, materialization, newest_materializations, record, say
@@ -49,24 +51,28 @@ def run_stage(work: Work, stage: StageDefinition, keys: Keys) -> Refusals:
 
 def _run_chunks(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys) -> Refusals:
     refused: Refusals = {word: {} for word in stage.assets}
-    begin, done = monotonic(), 0
+    begin, done, rows = monotonic(), 0, 0
     work.data_versions(stage.name, keys)  # all at once: most often there is no table yet, and nothing to look up
     for chunk in stage.chunks(work, keys):
-        unchanged = _advance(work, stage, recipe, chunk, refused)
-        done += len(chunk)
+        unchanged, published = _advance(work, stage, recipe, chunk, refused)
+        done, rows = done + len(chunk), rows + published
         seconds, bad = monotonic() - begin, len(refused[stage.name])
         left = seconds / done * (len(keys) - done)
         say(
             work.step,
             f"{stage.name}: {done} of {len(keys)} partitions, {unchanged} unchanged among the last {len(chunk)}, "
-            f"{bad} refused, {seconds:.1f} s" + (f", about {left:.0f} s left." if left else "."),
-            {"stage": stage.name, "seconds": seconds, "partitions": done, "refused": bad},
+            f"{bad} refused, {rows:,} rows published ({rows / seconds:,.0f} a second), {seconds:.1f} s"
+            + (f", about {left:.0f} s left." if left else "."),
+            {"stage": stage.name, "seconds": seconds, "partitions": done, "refused": bad, "rows": rows},
         )
     return refused
 
 
-def _advance(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys, refused: Refusals) -> int:
-    """Publish what has changed of some partitions and note what is refused; the number of those that are unchanged."""
+def _advance(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys, refused: Refusals) -> tuple[int, int]:
+    """Publish what has changed of some partitions and note what is refused.
+
+    The number of partitions that are unchanged, and of rows that were published.
+    """
     prepared, versions = fingerprinted(work, stage, recipe, keys)
     published = work.data_versions(stage.name, keys)
     forced = work.step.run.tags.get(FORCE_TAG) == "true"
@@ -76,12 +82,21 @@ def _advance(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys, ref
     if unchanged:
         for word in stage.assets:
             _record_unchanged(work, stage, word, unchanged, made_of)
+    rows = 0
     if due:
         for computed in prepared.compute(list(due)):
             for piece in _pieces(computed, list(due)):
                 versions = {key: due[key] for key in piece}
-                refused[computed.stage].update(_publish(work, stage, _part(computed, piece), versions, made_of))
-    return len(unchanged)
+                part = _part(computed, piece)
+                found = _publish(work, stage, part, versions, made_of)
+                refused[computed.stage].update(found)
+                rows += sum(_rows(one) for key, one in part.metadata.items() if key not in found)
+    return len(unchanged), rows
+
+
+def _rows(metadata: Metadata) -> int:
+    """The number of rows that a partition's metadata tells, 0 where it is no table."""
+    return next((int(metadata[name]) for name in ROW_COUNTS if name in metadata), 0)
 
 
 def fingerprinted(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys) -> tuple[Prepared, dict[Key, str]]:
@@ -104,7 +119,7 @@ def _publish(
     verdicts: list[tuple[Verdict, Acceptance | None]] = []
     for verdict in computed.verdicts:
         acceptance = accepted.get(verdict.partition) if verdict.blocks and verdict.acceptable else None
-        verdicts.append((verdict, acceptance))
+        verdicts.append((verdict if verdict.passed else _with_sample(verdict, computed.value), acceptance))
         if verdict.reason is not None:
             warns = verdict.warning or acceptance is not None
             failed[verdict.partition][verdict.check] = {"reason": verdict.reason, "warning": warns}
@@ -136,6 +151,14 @@ def _publish(
         raise DagsterExecutionInterruptedError
     work.published(computed.stage, passed)
     return refused
+
+
+def _with_sample(verdict: Verdict, value: Any) -> Verdict:
+    """A verdict against some rows, with the first of them: what is refused is stored nowhere else."""
+    rows = _rows_of(value, [verdict.partition])
+    if not isinstance(rows, pl.DataFrame) or rows.is_empty():
+        return verdict
+    return replace(verdict, metadata={**verdict.metadata, "sample": preview(rows)})
 
 
 def _record(

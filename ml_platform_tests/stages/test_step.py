@@ -531,10 +531,16 @@ def test_a_partition_without_metadata_is_not_published(shop: Shop) -> None:
 def test_a_run_tells_how_far_it_is(shop: Shop) -> None:
     shop.shelf.refused = {THIRD: "no file."}
     lines = [event.message or "" for event in shop.run().events]
-    assert [re.sub(r", [\d.]+ s.*", "", line) for line in lines if " of 3 partitions" in line] == [
+    assert [re.sub(r", [\d,]+ rows published.*", "", line) for line in lines if " of 3 partitions" in line] == [
         "raw_data: 2 of 3 partitions, 0 unchanged among the last 2, 0 refused",
         "raw_data: 3 of 3 partitions, 0 unchanged among the last 1, 1 refused",
     ]
+
+
+def test_a_verdict_against_rows_shows_the_first_of_them(shop: Shop) -> None:
+    shop.shelf.refused = {SECOND: "too few rows."}
+    verdict = shop.run().verdicts()[SECOND]
+    assert "2024-01-02" in str(verdict.metadata["sample"].value)
 
 
 def test_without_partitions_the_whole_is_published_refused_and_left_alone(
