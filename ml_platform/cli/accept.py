@@ -4,6 +4,7 @@ import getpass
 from datetime import UTC, date, datetime
 from typing import Annotated
 
+import dagster as dg
 import typer
 
 from ml_platform.cli.errors import UserError, told
@@ -23,7 +24,7 @@ def accept(
     with told():
         project = open_project()
         name, stage, key = target(project, asset, partition)
-        if project.partitions(project.key(name, stage)) is not None and partition is None:
+        if project.partitions(dg.AssetKey([name, stage])) is not None and partition is None:
             raise UserError("say which partition is accepted.")
         if not why.strip():
             raise UserError('say why it may be published: --why "...".')

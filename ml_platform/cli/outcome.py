@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from ml_platform.stages.attributes import ROW_COUNTS
+from ml_platform.stages.attributes import rows_told
 from ml_platform.use_case import STAGES, Stage
 
 ONLY_FOR_THE_UI = (dg.TableSchemaMetadataValue, dg.MarkdownMetadataValue)
@@ -43,7 +43,6 @@ class Outcome:
     checks: list[Check] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    _seconds: dict[tuple[str, Stage], float] = field(default_factory=dict)
 
     def listen(self, entry: dg.EventLogEntry) -> None:
         """Take in one event of a run."""
@@ -75,9 +74,7 @@ class Outcome:
     def _advanced(self, event: dg.DagsterEvent) -> None:
         said = event.engine_event_data.metadata
         if "stage" in said and "seconds" in said:
-            self._seconds[event.step_key or "", _stage(str(said["stage"].value))] = float(str(said["seconds"].value))
-            for stage in {stage for _, stage in self._seconds}:
-                self.of(stage).seconds = sum(taken for (_, of), taken in self._seconds.items() if of == stage)
+            self.of(_stage(str(said["stage"].value))).seconds = float(str(said["seconds"].value))
 
     def _failed_step(self, event: dg.DagsterEvent) -> None:
         """Keep what stopped a step; why partitions were refused is known from the checks."""
@@ -107,7 +104,7 @@ class Outcome:
         }
         outcome.partitions += 1
         outcome.unchanged += "unchanged" in metadata
-        outcome.rows += next((int(metadata[name]) for name in ROW_COUNTS if name in metadata), 0)
+        outcome.rows += rows_told(metadata)
         outcome.broken_rules.update(metadata.get("broken_rules", {}))
         outcome.latest = {"partition": materialization.partition, **metadata}
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import ValidationError
+from upath import UPath
 
 from ml_platform.cli.errors import UserError
 from ml_platform.components import UseCase
 from ml_platform.references import did_you_mean
+from ml_platform.resources.lake import put
 from ml_platform.stages.work import RESOURCES, Work
 from ml_platform.use_case import STAGES, Stage
 
@@ -50,10 +52,6 @@ class Project:
         if name not in (known := self.use_cases()):
             raise UserError(f"there is no use case '{name}'; {did_you_mean(name, known)}")
 
-    def key(self, name: str, stage: Stage) -> dg.AssetKey:
-        """The key of a use case's stage."""
-        return dg.AssetKey([name, stage])
-
     def work(self, name: str) -> Work:
         """Access to what a use case has stored."""
         tree = dg.ComponentTree.for_project(self.folder)
@@ -75,7 +73,9 @@ def environment(folder: Path) -> dict[str, str]:
     if "DAGSTER_HOME" not in os.environ:
         dagster_home.mkdir(parents=True, exist_ok=True)
         own = folder / "dagster.yaml"
-        _put(dagster_home / "dagster.yaml", own.read_text(encoding="utf-8") if own.exists() else INSTANCE)
+        settings, copy = own.read_bytes() if own.exists() else INSTANCE.encode(), dagster_home / "dagster.yaml"
+        if not copy.exists() or copy.read_bytes() != settings:  # other processes read it
+            put(UPath(copy), settings)
     return {
         "ML_PLATFORM_HOME": str(home),
         "DAGSTER_HOME": str(dagster_home),
@@ -83,14 +83,6 @@ def environment(folder: Path) -> dict[str, str]:
         # without it Dagster hands no batch to its event log
         "DAGSTER_EVENT_BATCH_SIZE": os.environ.get("DAGSTER_EVENT_BATCH_SIZE", "1000"),
     }
-
-
-def _put(file: Path, text: str) -> None:
-    """Write a file if it is not there as it should be, whole: other processes read it."""
-    if not file.exists() or file.read_text(encoding="utf-8") != text:
-        unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.rename(file)
 
 
 def project_folder() -> Path:

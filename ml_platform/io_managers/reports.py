@@ -7,7 +7,6 @@ from dataclasses import asdict
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
-from uuid import uuid4
 
 import dagster as dg
 import polars as pl
@@ -15,7 +14,7 @@ from upath import UPath
 
 from ml_platform.io_managers.publishing import Key, Metadata, PublishingIOManager, keys_of
 from ml_platform.ml.report import Interval, Report
-from ml_platform.resources.lake import Lake
+from ml_platform.resources.lake import Lake, put
 
 
 class ReportIOManager(PublishingIOManager):
@@ -55,7 +54,7 @@ def dump(report: Report, folder: UPath, cutoff: Key, data_version: str | None = 
     report.scores.write_parquet(scores)
     folder.mkdir(parents=True, exist_ok=True)
     scores_name = f"{cutoff or 'report'}-{sha256(scores.getvalue()).hexdigest()[:16]}.parquet"
-    _put(folder / scores_name, scores.getvalue())
+    put(folder / scores_name, scores.getvalue())
     text = json.dumps(
         {
             "data_version": data_version,
@@ -68,14 +67,7 @@ def dump(report: Report, folder: UPath, cutoff: Key, data_version: str | None = 
             "scores": scores_name,
         }
     )
-    _put(_file(folder, cutoff, "json"), text.encode())
-
-
-def _put(file: UPath, content: bytes) -> None:
-    """Store a file whole or not at all, whoever else stores it."""
-    unfinished = file.with_name(f".{uuid4()}")
-    unfinished.write_bytes(content)
-    unfinished.rename(file)
+    put(_file(folder, cutoff, "json"), text.encode())
 
 
 def load(folder: UPath, cutoff: Key) -> Report:

@@ -197,6 +197,13 @@ def _parts(rows: pl.DataFrame, partitions: Sequence[date] | None) -> Iterator[tu
         yield from ((day, part) for (day,), part in parts.items())
 
 
+def put(file: UPath, content: bytes) -> None:
+    """Store a file whole or not at all, whoever else stores it: under another name first, and renamed."""
+    unfinished = file.with_name(f".{file.name}.{uuid4()}")
+    unfinished.write_bytes(content)
+    unfinished.rename(file)
+
+
 def _check_partitions(rows: pl.DataFrame, partitions: Sequence[date]) -> None:
     if rows.schema[PARTITION] != pl.Date:
         raise TypeError(f"column '{PARTITION}' is {rows.schema[PARTITION]}, not Date; nothing was written.")

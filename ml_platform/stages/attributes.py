@@ -67,3 +67,8 @@ ROW_COUNTS = ("dagster/partition_row_count", "dagster/row_count")
 def row_count(partition: str | None, rows: int) -> dict[str, int]:
     """The number of rows as the metadata that Dagster shows as such."""
     return {ROW_COUNTS[partition is None]: rows}
+
+
+def rows_told(metadata: Mapping[str, Any]) -> int:
+    """The number of rows that metadata tells, 0 where it is of no table."""
+    return next((int(metadata[name]) for name in ROW_COUNTS if name in metadata), 0)

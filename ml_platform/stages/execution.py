@@ -17,7 +17,7 @@ from ml_platform.io_managers.tables import preview
 from ml_platform.ml.contract import PARTITION
 from ml_platform.partitions import day_of, span
 from ml_platform.stages.acceptance import Acceptance
-from ml_platform.stages.attributes import ROW_COUNTS
+from ml_platform.stages.attributes import rows_told
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.recipes import save
 from ml_platform.stages.record import evaluation, materialization, newest_materializations, record, say
@@ -90,13 +90,8 @@ def _advance(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys, ref
                 part = _part(computed, piece)
                 found = _publish(work, stage, part, versions, made_of)
                 refused[computed.stage].update(found)
-                rows += sum(_rows(one) for key, one in part.metadata.items() if key not in found)
+                rows += sum(rows_told(one) for key, one in part.metadata.items() if key not in found)
     return len(unchanged), rows
-
-
-def _rows(metadata: Metadata) -> int:
-    """The number of rows that a partition's metadata tells, 0 where it is no table."""
-    return next((int(metadata[name]) for name in ROW_COUNTS if name in metadata), 0)
 
 
 def fingerprinted(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys) -> tuple[Prepared, dict[Key, str]]:
@@ -223,8 +218,8 @@ def _record_unchanged(
     for key, version in versions.items():
         before = last[key].asset_materialization if key in last else None
         recorded = before is not None and (before.tags or {}).get(DATA_VERSION_TAG) == version
-        metadata = dict(before.metadata) if before and recorded else {MADE_OF: made_of[key]}
-        failed: Any = before.metadata[FAILED_CHECKS].value if before and recorded and FAILED_CHECKS in metadata else {}
+        metadata: dict[str, Any] = dict(before.metadata) if before and recorded else {MADE_OF: made_of[key]}
+        failed = metadata[FAILED_CHECKS].value if FAILED_CHECKS in metadata else {}
         for check in stage.checks:
             # of what a killed run stored and did not record, or another instance did, no more is known than this:
             # nothing spoke against it

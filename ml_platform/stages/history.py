@@ -29,9 +29,11 @@ def explain(work: Work, stage: StageDefinition, key: Key) -> list[str]:
     if computed:
         before = _metadata(computed[1]) if len(computed) > 1 else {}
         causes = list(_changes(work, before, _metadata(computed[0])))
-        sentences.append(f"It was computed {_when(computed[0])}, because {_and(causes)}.")
+        sentences.append(f"It was computed {_when(computed[0].timestamp, computed[0].run_id)}, because {_and(causes)}.")
     if records and records[0] is not (computed[0] if computed else None):
-        sentences.append(f"It was skipped {_when(records[0])}, because nothing had changed.")
+        sentences.append(
+            f"It was skipped {_when(records[0].timestamp, records[0].run_id)}, because nothing had changed."
+        )
     sentences += _refusals(work.instance, stage, key, records[0].timestamp if records else 0)
     prepared, versions = fingerprinted(work, stage, recipe, [key])
     published = work.data_versions(stage.name, [key])[key]
@@ -58,8 +60,8 @@ def _metadata(record: dg.EventLogRecord) -> dict[str, Any]:
     return {name: value.value for name, value in materialization.metadata.items()} if materialization else {}
 
 
-def _when(record: dg.EventLogRecord) -> str:
-    return f"on {datetime.fromtimestamp(record.timestamp, UTC):%Y-%m-%d %H:%M} UTC in run {record.run_id[:8]}"
+def _when(moment: float, run_id: str) -> str:
+    return f"on {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC in run {run_id[:8]}"
 
 
 def _changes(
@@ -100,8 +102,7 @@ def _refusals(instance: dg.DagsterInstance, stage: StageDefinition, key: Key, si
             verdict = one.evaluation
             refuses = verdict and verdict.blocking and verdict.severity is dg.AssetCheckSeverity.ERROR
             if verdict and refuses and not verdict.passed and one.create_timestamp > since:
-                moment = datetime.fromtimestamp(one.create_timestamp, UTC)
-                when = f"on {moment:%Y-%m-%d %H:%M} UTC in run {one.run_id[:8]}"
+                when = _when(one.create_timestamp, one.run_id)
                 yield f"It was refused {when} by the check {check.name}: {verdict.description}"
 
 

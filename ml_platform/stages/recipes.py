@@ -2,12 +2,11 @@
 
 import json
 from dataclasses import asdict
-from uuid import uuid4
 
 from upath import UPath
 
 from ml_platform.fingerprints import Recipe
-from ml_platform.resources.lake import Lake
+from ml_platform.resources.lake import Lake, put
 
 
 def save(lake: Lake, recipe: Recipe) -> None:
@@ -15,9 +14,7 @@ def save(lake: Lake, recipe: Recipe) -> None:
     file = _file(lake, recipe.digest)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_name(f".{file.name}.{uuid4()}")
-        unfinished.write_text(json.dumps(asdict(recipe)))
-        unfinished.rename(file)
+        put(file, json.dumps(asdict(recipe)).encode())
 
 
 def load(lake: Lake, digest: str) -> Recipe:
