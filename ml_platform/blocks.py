@@ -9,6 +9,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     WithJsonSchema,
     WrapValidator,
@@ -34,6 +35,15 @@ def _parse_duration(value: object) -> object:
     raise ValueError(f"'{value}' is no duration; write a whole number and a unit, such as '7 days' or '12 hours'.")
 
 
+def write_duration(value: timedelta) -> str:
+    """A duration as it stands in a YAML file, such as `7 days`."""
+    for unit in ("day", "hour", "minute"):
+        number, rest = divmod(value, timedelta(seconds=UNITS[unit]))
+        if not rest:
+            return f"{number} {unit}{'s' * (number != 1)}"
+    raise ValueError(f"{value} is no whole number of minutes, which is all that can be written; round it.")
+
+
 def _parse_share(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError(f"'{value}' is no share; write a percentage such as '2%'.")  # noqa: TRY004 - pydantic's
@@ -46,7 +56,11 @@ def _parse_share(value: object) -> object:
 
 
 Duration = Annotated[
-    timedelta, BeforeValidator(_parse_duration), WithJsonSchema({"type": "string", "examples": ["7 days"]})
+    timedelta,
+    BeforeValidator(_parse_duration),
+    # as JSON a use case is what its YAML file says, so that it can be read again
+    PlainSerializer(write_duration, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["7 days"]}),
 ]
 Share = Annotated[
     float,
@@ -69,6 +83,24 @@ def one_error(wanted: str) -> WrapValidator:
             raise ValueError(f"{value!r} is not {wanted}.") from None
 
     return WrapValidator(validate)
+
+
+def _without_tag(value: Any, handler: Callable[[Any], Any]) -> Any:
+    try:
+        return handler(value)
+    except ValidationError as error:
+        lines = [
+            InitErrorDetails(type=one["type"], loc=one["loc"][1:], input=one["input"], ctx=one.get("ctx", {}))
+            for one in error.errors()
+        ]
+        raise ValidationError.from_exception_data(error.title, lines) from None
+
+
+without_tag = WrapValidator(_without_tag)
+"""Refuse what a member of a union does not take without the member's name, which stands in no YAML file."""
+
+Scalar = Annotated[int | float | str | bool, one_error("a number, a text, true or false")]
+Argument = Annotated[Scalar | list[Scalar], one_error("a number, a text, true or false, or a list of them")]
 
 
 def refuse(title: str, at: Sequence[str | int], message: str, value: object) -> NoReturn:

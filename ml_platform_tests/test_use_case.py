@@ -1,5 +1,6 @@
 """The schema of a use case: what it takes, and each refusal at its field with what was meant."""
 
+import json
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from ml_platform import defs, use_case
 from ml_platform.blocks import UNITS, Duration, Share
 from ml_platform.ml import metrics
-from ml_platform.use_case import Column, Gate, Task, UseCase
+from ml_platform.use_case import Behaviour, Column, Gate, Range, Task, ThresholdRule, UseCase
 from ml_platform_tests.examples import attributes
 from ml_platform_tests.examples import use_case as example
 
@@ -66,7 +67,10 @@ def test_without_partitions_there_are_no_windows() -> None:
     [
         ({"at_least": 0.8}, "f1_at_least"),
         ({"at_most": 0.2}, "f1_at_most"),
-        ({"no_worse_than": "champion"}, "f1_no_worse_than_champion"),
+        ({"no_worse_than": "champion", "margin": 0.01}, "f1_no_worse_than_champion"),
+        ({"better_than": "linear"}, "f1_better_than_linear"),
+        ({"better_than": "prior", "margin": 0.1}, "f1_better_than_prior"),
+        ({"at_most": 0.2, "of": "worst_slice"}, "f1_at_most_worst_slice"),
         ({"at_least": 0.0}, "f1_at_least"),
     ],
 )
@@ -111,6 +115,93 @@ def test_a_share_is_a_percentage_or_a_number(percentage: Any) -> None:
 @given(st.text() | st.from_regex(r"[-+]?[0-9.]+ ?%?", fullmatch=True) | st.floats())
 def test_a_share_is_never_outside_0_to_1(written: str | float) -> None:
     assert mistakes(SHARE.validate_python, written) or 0 <= SHARE.validate_python(written) <= 1
+
+
+NUMBERS = st.integers(-1_000, 1_000) | st.floats(-1e6, 1e6)
+SHARES = st.floats(0, 1)
+RULES = st.one_of(
+    st.fixed_dictionaries({"precision_at_least": SHARES}),
+    st.fixed_dictionaries({"recall_at_least": SHARES}),
+    st.fixed_dictionaries({"maximize": st.sampled_from(["f1", "balanced_accuracy"])}),
+    st.fixed_dictionaries(
+        {"costs": st.fixed_dictionaries({"false_positive": st.just(1), "false_negative": st.just(9)})}
+    ),
+)
+RANGES = st.tuples(NUMBERS, NUMBERS, st.booleans()).map(
+    lambda one: {"low": min(one[:2]), "high": max(one[:2]), "log": one[2] and min(one[:2]) > 0}
+)
+SPACES = st.dictionaries(
+    st.sampled_from(["C", "tol", "solver"]),
+    RANGES.filter(lambda one: one["low"] < one["high"])
+    | st.lists(NUMBERS | st.booleans() | st.sampled_from(["lbfgs", "saga"]), min_size=1),
+    min_size=1,
+)
+GATES = st.one_of(
+    st.fixed_dictionaries({"metric": st.just("roc_auc"), "at_least": SHARES}),
+    st.fixed_dictionaries({"metric": st.just("log_loss"), "at_most": SHARES, "of": st.just("worst_slice")}),
+    st.fixed_dictionaries({"metric": st.just("f1"), "no_worse_than": st.just("champion"), "margin": st.just(0.1)}),
+    st.fixed_dictionaries({"metric": st.just("f1"), "better_than": st.sampled_from(["linear", "prior", "champion"])}),
+)
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "features": st.builds(lambda number: {"lookback": f"{number} hours"}, st.integers(0, 99)),
+        "model": st.fixed_dictionaries(
+            {},
+            optional={
+                "threshold": SHARES | RULES,
+                "search": st.fixed_dictionaries({"space": SPACES}, optional={"at_most": st.just("90 minutes")}),
+                "leakage": st.just({"alone_at_most": "98%", "allowed": ["city"]}),
+                "refit": st.booleans(),
+            },
+        ),
+        "evaluation": st.fixed_dictionaries(
+            {"slices": st.just(["city"])},
+            optional={
+                "behaviour": st.just([{"invariant_to": "city"}, {"increases_with": "amount", "rows_at_most": 0.1}]),
+                "latency": st.just({"one_row_ms": 5}),
+            },
+        ),
+        "gates": GATES.map(lambda gate: [gate]),
+        "contract": st.just({"entity": "city", "quarantine_at_most": "5%"}),
+    },
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(CHANGES)
+def test_what_is_written_of_a_use_case_reads_as_the_same(changes: dict[str, Any]) -> None:
+    slices = {"evaluation": {"slices": ["city"]}} if "gates" in changes and "evaluation" not in changes else {}
+    declared = example(**changes, **slices)
+    assert UseCase.model_validate(declared.model_dump(mode="json", exclude_unset=True)) == declared
+    # a model's run in the tracking server has all keys, those that are not set too
+    assert UseCase.model_validate(declared.model_dump(mode="json")) == declared
+    assert UseCase.model_validate(json.loads(declared.model_dump_json())) == declared
+
+
+def test_what_is_written_of_the_shipped_use_cases_reads_as_the_same() -> None:
+    for file in Path(str(defs.__file__)).parent.rglob("defs.yaml"):
+        shipped = UseCase.model_validate(yaml.safe_load(file.read_text())["attributes"])
+        assert UseCase.model_validate(shipped.model_dump(mode="json", exclude_unset=True)) == shipped
+        assert UseCase.model_validate(shipped.model_dump(mode="json")) == shipped
+
+
+def test_as_json_a_use_case_can_be_read_again() -> None:
+    declared = example(
+        features={"lookback": "36 hours"},
+        label={"known_after": "90 minutes"},
+        model={"train_on": "2 weeks", "threshold": {"recall_at_least": "5%"}},
+        gates=[{"metric": "roc_auc", "at_least": 0.6}],
+    )
+    written = json.loads(declared.model_dump_json(exclude_unset=True))
+    assert UseCase.model_validate(written) == declared
+    assert written["features"]["lookback"] == "36 hours"
+    assert written["model"]["train_on"] == "14 days"
+
+
+def test_a_duration_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(ValueError, match="is no whole number of minutes"):
+        example(features={"lookback": timedelta(seconds=30)}).model_dump_json()
 
 
 @pytest.mark.parametrize("text", ["two percent", "", "%", "2%%"])
@@ -280,14 +371,24 @@ def test_several_mistakes_are_told_at_once() -> None:
             "this gate stands twice; keep one 'f1_at_least'.",
         ),
         (
+            {"evaluation": {"slices": ["city", "city"]}},
+            ("evaluation", "slices", 1),
+            "the column 'city' stands twice; keep one.",
+        ),
+        (
+            {"contract": {"key": ["model"], "columns": {"model": {"type": "int64"}}}},
+            ("contract", "key", 0),
+            "no key may be called 'model', which is a column of scores; rename it in the source.",
+        ),
+        (
             {"gates": [{"metric": "f1"}]},
             ("gates", 0, "metric"),
-            "a gate has exactly one of at_least, at_most and no_worse_than.",
+            "a gate has exactly one of at_least, at_most, no_worse_than and better_than.",
         ),
         (
             {"gates": [{"metric": "f1", "at_least": 0.5, "at_most": 0.9}]},
             ("gates", 0, "metric"),
-            "a gate has exactly one of at_least, at_most and no_worse_than.",
+            "a gate has exactly one of at_least, at_most, no_worse_than and better_than.",
         ),
     ],
 )
@@ -295,6 +396,181 @@ def test_fields_that_do_not_fit_together_are_refused_at_the_field_to_change(
     changes: dict[str, Any], location: Location, sentence: str
 ) -> None:
     assert told(**changes) == {location: sentence}
+
+
+ONE_RULE = "give exactly one of precision_at_least, recall_at_least, maximize and costs."
+NO_MARGIN = "no model is surely not worse at all; write the loss that may pass, such as margin: 0.01."
+NO_MARGIN_HERE = "a margin belongs to no_worse_than or better_than; remove it."
+
+
+@pytest.mark.parametrize(
+    ("rule", "location", "sentence"),
+    [
+        ({}, (), ONE_RULE),
+        ({"precision_at_least": "80%", "recall_at_least": "80%"}, (), ONE_RULE),
+        ({"maximize": "f1", "costs": {"false_positive": 1, "false_negative": 9}}, (), ONE_RULE),
+        ({"precision_at_least": None}, (), ONE_RULE),
+        ({"maximize": "f2"}, ("maximize",), "'f2' is not allowed here; there is 'balanced_accuracy', 'f1'."),
+        ({"precision": 0.8}, ("precision",), "unknown key 'precision'; did you mean 'precision_at_least'?"),
+        ({"costs": {"false_positive": 1}}, ("costs", "false_negative"), "the key 'false_negative' is missing."),
+        (
+            {"costs": {"false_positive": 1, "false_negative": 0}},
+            ("costs", "false_negative"),
+            "Input should be greater than 0 (here: 0).",
+        ),
+    ],
+)
+def test_a_threshold_has_exactly_one_rule(rule: dict[str, Any], location: Location, sentence: str) -> None:
+    assert told(model={"threshold": rule}) == {("model", "threshold", *location): sentence}
+
+
+@pytest.mark.parametrize(
+    "rule", [{"precision_at_least": "80%"}, {"recall_at_least": 0}, {"maximize": "f1", "costs": None}]
+)
+def test_a_threshold_may_be_a_rule(rule: dict[str, Any]) -> None:
+    assert example(model={"threshold": rule}).model.threshold == ThresholdRule.model_validate(rule)
+
+
+@pytest.mark.parametrize("task", ["regression", "multiclass_classification"])
+def test_only_a_binary_classification_has_a_rule_for_its_threshold(task: Task) -> None:
+    assert told(task=task, model={"threshold": {"maximize": "f1"}}) == {
+        ("model", "threshold"): f"a threshold belongs to binary_classification; {task} has none. Remove it."
+    }
+    assert told(task=task) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "location", "sentence"),
+    [
+        ({"low": 1, "high": 1}, ("high",), "1 is not above 1; write a greater one."),
+        ({"low": 2, "high": 1.5}, ("high",), "1.5 is not above 2; write a greater one."),
+        ({"low": 0, "high": 1, "log": True}, ("low",), "0 has no order of magnitude; write one above 0."),
+        ({"low": -0.5, "high": 1, "log": True}, ("low",), "-0.5 has no order of magnitude; write one above 0."),
+        ({"low": 1}, ("high",), "the key 'high' is missing."),
+        ({"low": 1, "hihg": 2, "high": 3}, ("hihg",), "unknown key 'hihg'; did you mean 'high'?"),
+        ({"low": "a", "high": 3}, ("low",), "'a' is not a number."),
+        ({"low": 1, "high": float("inf")}, ("high",), "inf is not a number."),
+    ],
+)
+def test_a_range_goes_up_and_has_a_logarithm_where_it_is_searched_by_it(
+    values: dict[str, Any], location: Location, sentence: str
+) -> None:
+    assert mistakes(Range.model_validate, values) == {location: sentence}
+    assert told(model={"search": {"space": {"C": values}}}) == {("model", "search", "space", "C", *location): sentence}
+
+
+@pytest.mark.parametrize(
+    ("search", "location", "sentence"),
+    [
+        (
+            {"space": {"C": [1, 2]}, "metric": "roc_acu"},
+            ("metric",),
+            "binary_classification has no metric 'roc_acu'; did you mean 'roc_auc'?",
+        ),
+        ({}, ("space",), "the key 'space' is missing."),
+        ({"space": {"C": [1, 2]}, "trails": 5}, ("trails",), "unknown key 'trails'; did you mean 'trials'?"),
+    ],
+)
+def test_a_search_has_a_space_and_a_metric_of_its_task(
+    search: dict[str, Any], location: Location, sentence: str
+) -> None:
+    assert told(model={"search": search}) == {("model", "search", *location): sentence}
+
+
+@pytest.mark.parametrize("space", [{}, {"C": []}, {"C": [[1]]}, {"C": 1}])
+def test_a_space_without_values_is_refused(space: dict[str, Any]) -> None:
+    (location,) = told(model={"search": {"space": space}})
+    assert location[: 3 + len(space)] == ("model", "search", "space", *space)
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        ({"invariant_to": "city"}, "invariant_to_city"),
+        ({"increases_with": "amount"}, "increases_with_amount"),
+        ({"decreases_with": "price in €"}, "decreases_with_price_in__"),
+    ],
+)
+def test_a_rule_of_behaviour_is_named_after_its_column(rule: dict[str, Any], name: str) -> None:
+    behaviour = Behaviour.model_validate(rule)
+    assert (behaviour.name, behaviour.rule, behaviour.column) == (name, *next(iter(rule.items())))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "location", "sentence"),
+    [
+        ([{}], (0,), "give exactly one of invariant_to, increases_with and decreases_with."),
+        (
+            [{"invariant_to": "city"}, {"increases_with": "amount", "decreases_with": "amount"}],
+            (1,),
+            "give exactly one of invariant_to, increases_with and decreases_with.",
+        ),
+        ([{"invariant_to": "city"}] * 2, (1,), "this rule stands twice; keep one 'invariant_to_city'."),
+        (
+            [{"invariant_to": "city", "rows_at_most": 1.5}],
+            (0, "rows_at_most"),
+            "Input should be less than or equal to 1 (here: 1.5).",
+        ),
+    ],
+)
+def test_a_rule_of_behaviour_is_one_and_stands_once(
+    behaviour: list[dict[str, Any]], location: Location, sentence: str
+) -> None:
+    assert told(evaluation={"behaviour": behaviour}) == {("evaluation", "behaviour", *location): sentence}
+
+
+@pytest.mark.parametrize(
+    ("gate", "field", "sentence"),
+    [
+        ({"no_worse_than": "champion"}, "margin", NO_MARGIN),
+        ({"no_worse_than": "linear", "margin": 0}, "margin", NO_MARGIN),
+        ({"at_least": 0.5, "margin": 0.1}, "margin", NO_MARGIN_HERE),
+        ({"at_most": 0.5, "margin": 0}, "margin", NO_MARGIN_HERE),
+        ({"better_than": "prior", "of": "worst_slice"}, "of", "slices are judged by at_least or at_most only."),
+        (
+            {"at_least": 0.5, "of": "worst_slice"},
+            "of",
+            "there are no slices; name their columns in evaluation.slices.",
+        ),
+        (
+            {"better_than": "lineer"},
+            "better_than",
+            "'lineer' is not allowed here; did you mean 'linear'?",
+        ),
+        (
+            {"better_than": "prior", "margin": -0.1},
+            "margin",
+            "Input should be greater than or equal to 0 (here: -0.1).",
+        ),
+    ],
+)
+def test_what_a_gate_does_not_need_or_lacks_is_told_at_its_field(
+    gate: dict[str, Any], field: str, sentence: str
+) -> None:
+    assert told(gates=[{"metric": "f1", **gate}]) == {("gates", 0, field): sentence}
+
+
+def test_slices_may_be_judged_where_there_are_any() -> None:
+    gates = [{"metric": "f1", "at_least": 0.5, "of": "worst_slice"}, {"metric": "f1", "at_least": 0.5}]
+    assert told(gates=gates, evaluation={"slices": ["city"]}) == {}
+
+
+def test_an_entity_is_a_column_of_the_contract() -> None:
+    assert told(contract={"entity": "citty"}) == {
+        ("contract", "entity"): "the contract has no column 'citty'; did you mean 'city'?"
+    }
+    assert told(contract={"entity": "city"}) == {}
+
+
+def test_without_partitions_there_is_no_refit() -> None:
+    assert told(partitions="none", model={"refit": True}) == {
+        ("model", "refit"): (
+            "without partitions a champion that was trained once more has seen the rows that the next models are "
+            "judged on; remove refit, or set partitions."
+        )
+    }
+    assert told(partitions="none", model={"refit": False}) == {}
+    assert told(model={"refit": True}) == {}
 
 
 @pytest.mark.parametrize(
@@ -411,6 +687,7 @@ def test_a_column_is_once_in_the_key() -> None:
         ({"features": {"columns": []}}, ("features", "columns")),
         ({"label": {"column": "id"}}, ("label", "column")),
         ({"label": {"column": "at"}}, ("label", "column")),
+        ({"contract": {"entity": "fraud"}}, ("contract", "entity")),
     ],
 )
 def test_the_label_is_neither_a_feature_nor_the_key(changes: dict[str, Any], location: Location) -> None:

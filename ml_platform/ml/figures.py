@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_platform.ml.metrics import METRICS, Floats
+from ml_platform.ml.report import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,8 @@ _CLASSES_WITH_TICK: Final = 20
 _DARK_SHARE: Final = 0.5
 _NAME_LENGTH: Final = 14
 _ROW_LENGTH: Final = 36
+_FEATURES: Final = 20
+_FEATURE_LENGTH: Final = 24
 
 
 def roc_curve(y: NDArray[Any], scores_by_model: Mapping[str, NDArray[Any]]) -> bytes:
@@ -127,6 +130,29 @@ def residuals(y: NDArray[Any], prediction: NDArray[Any], *, target: str) -> byte
     axes.plot([low, high], [low, high], color=_GREY, linewidth=0.8, label=f"predicted = actual ({', '.join(errors)})")
     axes.set(xlabel=_plain(f"Actual {target}", _ROW_LENGTH), ylabel=_plain(f"Predicted {target}", _ROW_LENGTH))
     return _framed(figure, axes, low, high)
+
+
+def importance(importance: Mapping[str, Interval]) -> bytes:
+    """The importance of the features with its intervals, the most important on top, at most twenty of them."""
+    shown = sorted(importance.items(), key=lambda item: -item[1].point)[:_FEATURES]
+    confidence = shown[0][1].confidence
+    count = f"{len(shown)} of {len(importance)}" if len(shown) < len(importance) else f"{len(shown)}"
+    figure, axes = _figure(f"Importance of {count} {'feature' if len(importance) == 1 else 'features'}")
+    places = range(len(shown))
+    axes.axvline(0, color=_GREY, linewidth=0.8)
+    axes.barh(places, [interval.point for _, interval in shown], height=0.7, color=_STYLES[0][0])
+    axes.hlines(
+        places,
+        [interval.low for _, interval in shown],
+        [interval.high for _, interval in shown],
+        color=_STYLES[2][0],
+        linewidth=1.4,
+        zorder=3,
+    )
+    axes.set_yticks(places, [_plain(name, _FEATURE_LENGTH) for name, _ in shown], fontsize=7)
+    axes.invert_yaxis()
+    axes.set(xlabel=f"Growth of the loss when shuffled, {confidence:.0%} interval")
+    return _png(figure)
 
 
 def _rows(y: NDArray[Any]) -> str:

@@ -7,10 +7,11 @@ from typing import Any, Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_platform.use_case import Task
+from ml_platform.use_case import Task, UseCase
 
 Floats = NDArray[np.float64]
 Formula = Callable[[Floats, Floats, Floats], Floats]
+_CALIBRATION_BINS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Metric:
         `y` (n,) holds 0 or 1, the class's column in `prediction`, or the target. `prediction` holds the scores of the
         positive class (n,), the probabilities of the classes (n, k), or the predicted targets (n,). `weights` (b, n)
         says how often each row counts, 0 being as if it were absent; None counts each row once (b = 1).
-        Equals scikit-learn's metric of that name on the rows that count, with `zero_division=nan`.
+        Equals scikit-learn's metric of that name on the rows that count, with `zero_division=nan`; calibration_error,
+        which scikit-learn does not have, keeps the bins of all rows under every weighting.
         Raises ValueError where shapes do not fit, a value is missing or infinite, or a class is unknown.
         """
         y, prediction = np.asarray(y, np.float64), np.asarray(prediction, np.float64)
@@ -126,11 +128,28 @@ def _brier_score(y: Floats, probability: Floats, weights: Floats) -> Floats:
     return _mean((y - probability) ** 2, weights)
 
 
+def _calibration_error(y: Floats, probability: Floats, weights: Floats) -> Floats:
+    """The mean distance of the share of positives from the mean probability, over bins of probability.
+
+    It is the expected calibration error (Naeini, Cooper & Hauskrecht 2015) on bins of equal mass (Nixon et al. 2019):
+    ten of equally many rows by rising probability, rows of the same probability in the same bin. Of several classes the
+    likeliest counts, a row being positive where that is its true one (Guo et al. 2017).
+    """
+    _check_probabilities(probability)
+    if probability.ndim > 1:
+        y, probability = (y == probability.argmax(axis=1)).astype(np.float64), probability.max(axis=1)
+    bins = np.searchsorted(np.sort(probability), probability) * _CALIBRATION_BINS // len(y)
+    gap = y - probability
+    gaps = np.stack([np.bincount(bins, weight * gap, _CALIBRATION_BINS) for weight in weights])
+    return _ratio(np.abs(gaps).sum(axis=1), weights.sum(axis=1))
+
+
 def _check_probabilities(probability: Floats) -> None:
     if probability.min() < 0 or probability.max() > 1:
         raise ValueError(
-            f"log_loss and brier_score need probabilities, and the prediction runs from {probability.min():.3g} to "
-            f"{probability.max():.3g}; use a model that predicts probabilities or a metric of ranks such as roc_auc."
+            "log_loss, brier_score and calibration_error need probabilities, and the prediction runs from "
+            f"{probability.min():.3g} to {probability.max():.3g}; use a model that predicts probabilities or a metric "
+            "of ranks such as roc_auc."
         )
 
 
@@ -138,9 +157,15 @@ def _confusion(y: Floats, prediction: Floats, weights: Floats) -> Floats:
     """The weight of the rows by true and by predicted class, shape (b, k, k)."""
     classes = prediction.shape[1] if prediction.ndim > 1 else 2
     predicted = prediction.argmax(axis=1) if prediction.ndim > 1 else prediction
-    is_predicted = (predicted[:, None] == np.arange(classes)).astype(np.float64)
-    by_class = [weights[:, y == one] @ is_predicted[y == one] for one in range(classes)]
-    return np.stack(by_class, axis=1)
+    cell, cells = (y * classes + predicted).astype(np.intp), classes * classes
+    # most rows are in one cell, of which the weight is what the others leave
+    fullest = np.bincount(cell, minlength=cells).argmax()
+    others = np.flatnonzero(cell != fullest)
+    counted = np.empty((len(weights), cells))
+    for row, weight in zip(counted, weights, strict=True):
+        row[:] = np.bincount(cell[others], weight[others], cells)
+    counted[:, fullest] = weights.sum(axis=1) - counted.sum(axis=1)
+    return counted.reshape(-1, classes, classes)
 
 
 def _accuracy(y: Floats, prediction: Floats, weights: Floats) -> Floats:
@@ -207,6 +232,7 @@ _METRICS = (
     Metric("average_precision", _BINARY, True, _average_precision),
     Metric("log_loss", _BINARY, False, _log_loss),
     Metric("brier_score", _BINARY, False, _brier_score),
+    Metric("calibration_error", _BINARY, False, _calibration_error),
     Metric("precision", _BINARY, True, _precision, threshold=0.5),
     Metric("recall", _BINARY, True, _recall, threshold=0.5),
     Metric("f1", _BINARY, True, _f1, threshold=0.5),
@@ -216,6 +242,7 @@ _METRICS = (
     Metric("balanced_accuracy", _MULTICLASS, True, _balanced_accuracy),
     Metric("f1_macro", _MULTICLASS, True, _f1_macro),
     Metric("log_loss", _MULTICLASS, False, _log_loss),
+    Metric("calibration_error", _MULTICLASS, False, _calibration_error),
     Metric("mean_absolute_error", _REGRESSION, False, _mean_absolute_error),
     Metric("root_mean_squared_error", _REGRESSION, False, _root_mean_squared_error),
     Metric("r2", _REGRESSION, True, _r2),
@@ -224,3 +251,11 @@ METRICS: Final[Mapping[Task, Mapping[str, Metric]]] = {
     task: {metric.name: metric for metric in _METRICS if metric.task == task} for task in get_args(Task)
 }
 """The metrics by task and name, those with a decision threshold at 0.5."""
+
+
+def metrics_of(use_case: UseCase, threshold: float | None) -> dict[str, Metric]:
+    """The metrics of a use case's task by name, those at a threshold with that of the model."""
+    return {
+        name: metric if metric.threshold is None or threshold is None else metric.with_threshold(threshold)
+        for name, metric in METRICS[use_case.task].items()
+    }

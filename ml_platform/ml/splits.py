@@ -66,6 +66,8 @@ def held_out_by_key(rows: pl.DataFrame, key: list[str], share: float) -> pl.Seri
     text = rows.select(pl.concat_str(pl.col(key).cast(pl.String), separator="\x1f")).to_series()
     limit = int(share * 2**32)
     if text.has_nulls():
-        raise ValueError(f"{text.null_count()} rows have no value in the key {', '.join(key)}; give each row its key.")
+        raise ValueError(
+            f"{text.null_count()} rows have no value in {', '.join(key)}, which chooses the hold-out; give each one."
+        )
     hashes = (int.from_bytes(sha256(value.encode()).digest()[:4]) for value in text)
     return pl.Series([value < limit for value in hashes], dtype=pl.Boolean)

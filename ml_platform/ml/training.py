@@ -1,7 +1,7 @@
 """One fitted scikit-learn pipeline: preprocessing inside it, so that serving cannot differ from training."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -31,12 +31,18 @@ BASELINES: Mapping[Task, Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A fitted pipeline and the columns it takes; `run_id` is its run in the tracking server."""
+    """A fitted pipeline and the columns it takes; `run_id` is its run in the tracking server.
+
+    `threshold` is the score from which a row counts as positive, None where the task has no such score; `params` are
+    the estimator's, given and found.
+    """
 
     pipeline: Any
     task: Task
     columns: tuple[str, ...]
     run_id: str
+    threshold: float | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     def predict(self, rows: pl.DataFrame) -> "NDArray[np.float64]":
         """Scores of rows of features: shape (n,) of the positive class or the value, (n, k) of k classes."""
@@ -49,9 +55,9 @@ class TrainedModel:
 
 
 def feature_columns(use_case: UseCase, columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns the model sees: those declared, or all but key, event time, label and partition."""
+    """The columns the model sees: those declared, or all but key, entity, event time, label and partition."""
     contract = use_case.contract
-    others = {*contract.key, contract.event_time, use_case.label.column, PARTITION}
+    others = {*contract.key, contract.entity, contract.event_time, use_case.label.column, PARTITION}
     return tuple(use_case.features.columns or (name for name in columns if name not in others))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ml_platform.ml import figures
+from ml_platform.ml.report import Interval
 
 Array = NDArray[Any]
 Curve = Callable[[Array, dict[str, Array]], bytes]
@@ -74,6 +75,26 @@ def test_residuals(n: int) -> None:
 
 def test_residuals_of_a_target_that_does_not_vary() -> None:
     assert_small_png(figures.residuals(np.full(9, 3), np.full(9, 3), target="rain (mm)"))
+
+
+@pytest.mark.parametrize("features", [1, 6, 20, 300])
+def test_importance(features: int) -> None:
+    points = np.random.default_rng(4).normal(size=features)
+    importance = {
+        f"a rather long name of feature ${place} in $": Interval(point, point - 0.1, point + 0.2, 0.95)
+        for place, point in enumerate(points)
+    }
+    assert_small_png(figures.importance(importance))
+
+
+def test_the_twenty_most_important_features_are_shown_from_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "_png", lambda figure: drawn.append(figure) or b"")
+    figures.importance({f"f{place}": Interval(place / 10, 0, 3, 0.95) for place in range(30)})
+    (axes,) = drawn[0].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [f"f{place}" for place in range(29, 9, -1)]
+    assert axes.yaxis_inverted()
+    assert axes.get_title() == "Importance of 20 of 30 features"
 
 
 def test_curve_points_equal_scikit_learn() -> None:

@@ -4,11 +4,19 @@ import tracemalloc
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
 from ml_platform.ml import intervals
-from ml_platform.ml.intervals import Interval, bootstrap_interval, bootstrap_intervals, paired_difference
+from ml_platform.ml.intervals import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_intervals,
+    groups_of,
+    normal_intervals,
+    paired_difference,
+)
 from ml_platform.ml.metrics import METRICS
 
 Array = NDArray[Any]
@@ -22,6 +30,11 @@ def scored_rows(n: int, seed: int, signal: float = 1.0) -> tuple[Array, Array]:
     rng = np.random.default_rng(seed)
     y = (rng.random(n) < 0.3).astype(int)
     return y, 1 / (1 + np.exp(-signal * (2 * y - 1) - rng.normal(size=n)))
+
+
+def test_rows_without_an_entity_are_a_group_of_their_own() -> None:
+    assert groups_of(pl.Series(["b", None, "a", "b", None])).tolist() == [2, 0, 1, 2, 0]
+    assert groups_of(pl.Series([None, 7, 3], dtype=pl.Int64)).tolist() == [0, 2, 1]
 
 
 def width(interval: Interval) -> float:
@@ -43,7 +56,7 @@ def test_agrees_with_scipy(name: str) -> None:
         rng=np.random.default_rng(2),
     ).confidence_interval
     interval = bootstrap_interval(BINARY[name], y, score, resamples=3000, seed=3)
-    assert interval.point == BINARY[name].values(y, score)[0]
+    assert interval.point == pytest.approx(BINARY[name].values(y, score)[0], rel=1e-12)
     tolerance = 0.07 * width(interval)
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=tolerance)
 
@@ -82,6 +95,22 @@ def test_higher_confidence_is_wider() -> None:
     narrow, wide = (bootstrap_interval(BINARY["roc_auc"], y, score, confidence=c, seed=1) for c in (0.5, 0.99))
     assert wide.low < narrow.low < narrow.high < wide.high
     assert (narrow.confidence, wide.confidence) == (0.5, 0.99)
+
+
+def test_normal_intervals_are_like_those_of_many_resamples_and_reach_any_confidence() -> None:
+    from scipy import stats
+
+    y, score = scored_rows(500, seed=20)
+    metrics = [BINARY[name] for name in ("roc_auc", "brier_score", "recall")]
+    usual, sure = (normal_intervals(metrics, y, score, confidence=c, seed=1) for c in (0.95, 0.9999))
+    for metric in metrics:
+        expected = bootstrap_interval(metric, y, score, resamples=2000, seed=2)
+        one = usual[metric.name]
+        assert one.point == expected.point
+        assert (one.low, one.high) == pytest.approx((expected.low, expected.high), abs=0.12 * width(expected))
+        reach = stats.norm.ppf(0.99995) / stats.norm.ppf(0.975)
+        assert width(sure[metric.name]) == pytest.approx(reach * width(one))
+    assert normal_intervals([BINARY["precision"]], y, score * 0.4, seed=1) == {}
 
 
 def test_groups_widen_the_interval_where_the_rows_of_a_group_are_alike() -> None:

@@ -114,7 +114,7 @@ def regression_rows(draw: st.DrawFn) -> tuple[Array, Array, Array]:
     return y, prediction, draw(weightings(n))
 
 
-@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize("name", binary_references(0.5))
 @settings(max_examples=30, deadline=None)
 @given(rows=binary_rows())
 def test_binary_metrics_equal_scikit_learn(name: str, rows: tuple[Array, Array, Array]) -> None:
@@ -128,7 +128,7 @@ def test_thresholds_equal_scikit_learn(name: str, rows: tuple[Array, Array, Arra
     assert_equals(BINARY[name].with_threshold(threshold), binary_references(threshold)[name], *rows)
 
 
-@pytest.mark.parametrize("name", MULTICLASS)
+@pytest.mark.parametrize("name", multiclass_references(3))
 @settings(max_examples=30, deadline=None)
 @given(rows=multiclass_rows())
 def test_multiclass_metrics_equal_scikit_learn(name: str, rows: tuple[Array, Array, Array]) -> None:
@@ -142,7 +142,70 @@ def test_regression_metrics_equal_scikit_learn(name: str, rows: tuple[Array, Arr
     assert_equals(REGRESSION[name], regression_references()[name], *rows)
 
 
-@pytest.mark.parametrize("metric", [metric for metrics in METRICS.values() for metric in metrics.values()])
+def test_every_metric_of_scikit_learn_is_compared_with_it() -> None:
+    references = [*binary_references(0.5), *multiclass_references(3), *regression_references()]
+    assert sorted([*BINARY, *MULTICLASS, *REGRESSION]) == sorted(
+        [*references, "calibration_error", "calibration_error"]
+    )
+
+
+def calibration_reference(y: Array, probability: Array, weight: Array) -> float:
+    """The gap of each bin, found row by row: a row's bin is given by how many rows have a smaller probability."""
+    gaps = [0.0] * 10
+    for true, said, counts in zip(y, probability, weight, strict=True):
+        gaps[10 * sum(other < said for other in probability) // len(y)] += counts * (true - said)
+    return sum(map(abs, gaps)) / sum(weight) if sum(weight) else np.nan
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=binary_rows())
+def test_calibration_error_is_the_mean_gap_of_bins_of_all_rows(rows: tuple[Array, Array, Array]) -> None:
+    y, probability, weights = rows
+    expected = [calibration_reference(y, probability, weight) for weight in weights]
+    np.testing.assert_allclose(BINARY["calibration_error"].values(y, probability, weights), expected, atol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=multiclass_rows())
+def test_calibration_error_of_several_classes_is_that_of_the_likeliest(rows: tuple[Array, Array, Array]) -> None:
+    y, probabilities, weights = rows
+    is_right, confidence = y == probabilities.argmax(axis=1), probabilities.max(axis=1)
+    found = MULTICLASS["calibration_error"].values(y, probabilities, weights)
+    np.testing.assert_allclose(found, BINARY["calibration_error"].values(is_right, confidence, weights))
+
+
+def test_calibration_error_is_what_probabilities_are_off_by() -> None:
+    rng = np.random.default_rng(1)
+    probability = rng.uniform(0, 0.5, 100_000)
+    y = rng.random(100_000) < probability
+    for off in (0.0, 0.1, 0.3):
+        assert BINARY["calibration_error"].values(y, probability + off)[0] == pytest.approx(off, abs=0.01)
+    # overconfident: too low below the mean as much as too high above it
+    stretched = 0.25 + 1.5 * (np.clip(probability, 0.1, 0.4) - 0.25)
+    y = rng.random(100_000) < np.clip(probability, 0.1, 0.4)
+    assert BINARY["calibration_error"].values(y, stretched)[0] == pytest.approx(
+        np.abs(stretched - np.clip(probability, 0.1, 0.4)).mean(), abs=0.01
+    )
+
+
+def test_calibration_error_has_bins_of_equally_many_rows() -> None:
+    y, probability = np.repeat([0.0, 1.0], 50), np.linspace(0.51, 0.511, 100)
+    # bins of equal width would have all rows in one, whose share of positives is all but right
+    assert BINARY["calibration_error"].values(y, probability)[0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_rows_of_the_same_probability_are_in_the_same_bin() -> None:
+    y = np.tile([0.0, 0.0, 0.0, 1.0, 1.0], 20)
+    y[:30] = 0
+    assert BINARY["calibration_error"].values(y, np.where(np.arange(100) < 50, 0.3, 0.7))[0] == pytest.approx(
+        (abs(y[:50].mean() - 0.3) + abs(y[50:].mean() - 0.7)) / 2
+    )
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [metric for metrics in METRICS.values() for metric in metrics.values() if metric.name != "calibration_error"],
+)
 def test_weights_count_rows_as_if_they_were_repeated(metric: Metric) -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 300)
@@ -164,7 +227,13 @@ def test_r2_is_undefined_where_the_target_does_not_vary_on_the_rows_that_count(v
 
 def test_every_metric_has_its_direction() -> None:
     smaller_is_better = {m.name for metrics in METRICS.values() for m in metrics.values() if not m.greater_is_better}
-    assert smaller_is_better == {"log_loss", "brier_score", "mean_absolute_error", "root_mean_squared_error"}
+    assert smaller_is_better == {
+        "log_loss",
+        "brier_score",
+        "calibration_error",
+        "mean_absolute_error",
+        "root_mean_squared_error",
+    }
 
 
 def test_with_threshold_returns_a_copy() -> None:
@@ -187,6 +256,7 @@ def test_with_threshold_returns_a_copy() -> None:
         (MULTICLASS["f1_macro"], [0, 3], [[0.1, 0.2, 0.7]] * 2, "a class outside 0 to 2 in y"),
         (BINARY["log_loss"], [0, 1], [-2.5, 0.5], "the prediction runs from -2.5 to 0.5"),
         (BINARY["brier_score"], [0, 1], [0.5, 3], "use a model that predicts probabilities"),
+        (BINARY["calibration_error"], [0, 1], [-0.5, 1], "the prediction runs from -0.5 to 1"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(metric: Metric, y: list[float], prediction: list[Any], message: str) -> None:

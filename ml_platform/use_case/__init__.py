@@ -1,0 +1,187 @@
+"""The vocabulary of a use case: the blocks of its YAML file and the words for stages, tasks and metrics."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from ml_platform.blocks import Block, refuse
+from ml_platform.references import did_you_mean
+from ml_platform.use_case.data import (
+    Bound,
+    Column,
+    Contract,
+    Features,
+    FilesSource,
+    Label,
+    Partitions,
+    PythonSource,
+    Source,
+    Volume,
+)
+from ml_platform.use_case.judging import Behaviour, Check, Evaluation, Gate, Latency
+from ml_platform.use_case.modelling import Leakage, Model, Range, Search, ThresholdRule
+from ml_platform.use_case.words import METRICS, PLATFORM_CHECKS, STAGES, Cadence, CheckedStage, ColumnType, Stage, Task
+
+__all__ = [
+    "METRICS",
+    "PLATFORM_CHECKS",
+    "STAGES",
+    "Behaviour",
+    "Bound",
+    "Cadence",
+    "Check",
+    "CheckedStage",
+    "Column",
+    "ColumnType",
+    "Contract",
+    "Evaluation",
+    "Features",
+    "FilesSource",
+    "Gate",
+    "Label",
+    "Latency",
+    "Leakage",
+    "Model",
+    "Partitions",
+    "PythonSource",
+    "Range",
+    "Registry",
+    "Search",
+    "Source",
+    "Stage",
+    "Task",
+    "ThresholdRule",
+    "UseCase",
+    "Volume",
+]
+
+
+class Registry(Block):
+    """Where versions of the model are kept."""
+
+    name: str = Field(description="The registered model's name in MLflow.", pattern=r"^[\w.-]+$|^\{\{.*\}\}$")
+
+
+class UseCase(Block):
+    """One machine-learning use case: from a source of raw data to a champion model and its predictions."""
+
+    name: str = Field(
+        description="The use case's name: the first part of its asset keys.", pattern=r"^[a-z][a-z0-9_]*$"
+    )
+    description: str = Field(default="", description="What it is for, in a sentence.")
+    task: Task = Field(description="What kind of prediction it makes.")
+    owners: list[str] = Field(
+        default_factory=list, description="Who answers for it: e-mail addresses or `team:name`.", examples=["team:risk"]
+    )
+    source: Source = Field(description="Where raw data comes from.")
+    partitions: Annotated[Partitions, Tag("windows")] | Annotated[Literal["none"], Tag("none")] = Field(
+        description="How the data is cut by event time, or `none`.",
+        discriminator=Discriminator(lambda value: "none" if isinstance(value, str) else "windows"),
+    )
+    contract: Contract = Field(description="What the data must be.")
+    features: Features = Field(default_factory=Features, description="How features are computed.")
+    label: Label = Field(description="What is to be predicted.")
+    model: Model = Field(description="How a model is trained.")
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="What a model is looked at for.")
+    gates: list[Gate] = Field(default_factory=list, description="What a model must meet to become champion.")
+    checks: list[Check] = Field(
+        default_factory=list, description="Conditions of your own on the rows, besides the contract."
+    )
+    registry: Registry = Field(description="Where versions of the model are kept.")
+
+    @property
+    def windows(self) -> Partitions | None:
+        """The partitions, or None for data that is not cut by time."""
+        return None if self.partitions == "none" else self.partitions
+
+    @field_validator("gates")
+    @classmethod
+    def _check_gates_differ(cls, gates: list[Gate]) -> list[Gate]:
+        names = [gate.name for gate in gates]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                refuse("UseCase", [index], f"this gate stands twice; keep one '{name}'.", name)
+        return gates
+
+    @field_validator("checks")
+    @classmethod
+    def _check_checks_differ(cls, checks: list[Check]) -> list[Check]:
+        names = [(check.stage, check.name) for check in checks]
+        for index, (stage, name) in enumerate(names):
+            if (stage, name) in names[:index]:
+                message = f"{stage} has two checks '{name}'; choose another name."
+                refuse("UseCase", [index, "name"], message, name)
+        return checks
+
+    @model_validator(mode="after")
+    def _check_blocks_fit_together(self) -> Self:
+        label = self.label.column
+        self.contract.require(label, "UseCase", ["label", "column"])
+        if label in {*self.contract.key, self.contract.event_time}:
+            refuse("UseCase", ["label", "column"], f"'{label}' is the key or the event time, not a label.", label)
+        if self.contract.entity is not None and label == self.contract.entity:
+            refuse("UseCase", ["contract", "entity"], f"'{label}' is the label, not an entity.", label)
+        if label in (self.features.columns or ()):
+            at: list[str | int] = ["features", "columns", (self.features.columns or []).index(label)]
+            refuse("UseCase", at, f"the label '{label}' is not known when a prediction is made.", label)
+        if self.windows is not None:
+            if self.contract.event_time is None:
+                message = (
+                    "partitions need the contract's event_time; name its datetime column, or set partitions: none."
+                )
+                refuse("UseCase", ["contract"], message, None)
+            for field in ("train_on", "hold_out"):
+                if not getattr(self.model, field):
+                    refuse("UseCase", ["model"], f"with partitions the model needs '{field}', such as '7 days'.", None)
+        return self
+
+    @field_validator("evaluation")
+    @classmethod
+    def _check_behaviours_differ(cls, evaluation: Evaluation) -> Evaluation:
+        names = [one.name for one in evaluation.behaviour]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                message = f"this rule stands twice; keep one '{name}'."
+                refuse("UseCase", ["behaviour", index], message, name)
+        return evaluation
+
+    @model_validator(mode="after")
+    def _check_gates_fit(self) -> Self:
+        for index, gate in enumerate(self.gates):
+            if gate.of == "worst_slice" and not self.evaluation.slices:
+                message = "there are no slices; name their columns in evaluation.slices."
+                refuse("UseCase", ["gates", index, "of"], message, gate.of)
+            if gate.metric not in METRICS[self.task]:
+                message = (
+                    f"{self.task} has no metric '{gate.metric}'; {did_you_mean(gate.metric, list(METRICS[self.task]))}"
+                )
+                refuse("UseCase", ["gates", index, "metric"], message, gate.metric)
+        return self
+
+    @model_validator(mode="after")
+    def _check_model_fits_task(self) -> Self:
+        model = self.model
+        if isinstance(model.threshold, ThresholdRule) and self.task != "binary_classification":
+            message = f"a threshold belongs to binary_classification; {self.task} has none. Remove it."
+            refuse("UseCase", ["model", "threshold"], message, None)
+        if model.search and model.search.metric and model.search.metric not in METRICS[self.task]:
+            metric = model.search.metric
+            message = f"{self.task} has no metric '{metric}'; {did_you_mean(metric, list(METRICS[self.task]))}"
+            refuse("UseCase", ["model", "search", "metric"], message, metric)
+        if model.refit and self.windows is None:
+            message = (
+                "without partitions a champion that was trained once more has seen the rows that the next models are "
+                "judged on; remove refit, or set partitions."
+            )
+            refuse("UseCase", ["model", "refit"], message, model.refit)
+        return self
+
+    @model_validator(mode="after")
+    def _check_what_needs_partitions(self) -> Self:
+        if self.windows is None and self.features.lookback:
+            message = "a lookback needs partitions; remove it, or set partitions."
+            refuse("UseCase", ["features", "lookback"], message, str(self.features.lookback))
+        if self.windows is None and self.contract.volume and self.contract.volume.of_usual is not None:
+            message = "the usual number of rows needs partitions; remove it, or set partitions."
+            refuse("UseCase", ["contract", "volume", "of_usual"], message, self.contract.volume.of_usual)
+        return self

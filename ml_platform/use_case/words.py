@@ -1,0 +1,51 @@
+"""The words of a use case: stages, checks, tasks, metrics and types of columns, by one name everywhere."""
+
+import re
+from typing import Literal, get_args
+
+Stage = Literal[
+    "raw_data", "validated_data", "quarantine", "features", "model", "evaluation", "promotion", "predictions"
+]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+# the stages that take checks of the user's, with the platform's own
+CheckedStage = Literal["raw_data", "validated_data", "features", "predictions"]
+PLATFORM_CHECKS: dict[CheckedStage, tuple[str, ...]] = {
+    "raw_data": ("readable",),
+    "validated_data": ("contract", "volume", "duplicates"),
+    "features": ("complete",),
+    "predictions": ("predicted",),
+}
+
+Task = Literal["binary_classification", "multiclass_classification", "regression"]
+Cadence = Literal["day", "week", "month"]
+ColumnType = Literal["int64", "float64", "string", "boolean", "datetime", "date"]
+PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "int64": (int,),
+    "float64": (int, float),
+    "string": (str,),
+    "boolean": (bool,),
+    "datetime": (),
+    "date": (),
+}
+# the platform's own columns, and what polars or a JSON path would take for a pattern
+RESERVED = re.compile(r"partition|rescued|violations|__.*|\*|\^.*\$|.*[\"\\].*", re.DOTALL)
+
+# the columns of a report, beside the key: the label, and the scores of the model and of the baselines
+SCORES = ("label", "model", "linear", "prior")
+
+METRICS: dict[Task, tuple[str, ...]] = {
+    "binary_classification": (
+        "roc_auc",
+        "average_precision",
+        "log_loss",
+        "brier_score",
+        "calibration_error",
+        "precision",
+        "recall",
+        "f1",
+        "accuracy",
+        "balanced_accuracy",
+    ),
+    "multiclass_classification": ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "calibration_error"),
+    "regression": ("mean_absolute_error", "root_mean_squared_error", "r2"),
+}
