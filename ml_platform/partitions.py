@@ -96,12 +96,19 @@ def looking_back_at(use_case: UseCase, keys: Iterable[str | None]) -> list[str |
 
 def known_by(use_case: UseCase, cutoff: str | None) -> list[str | None]:
     """The partitions of features that share a moment with what the model of a cutoff could know."""
-    definition = data_partitions(use_case)
-    if definition is None or cutoff is None:
+    if cutoff is None:
         return [None]
-    known = windows_before(datetime.combine(day_of(cutoff), time()), use_case.model, use_case.label).known
+    windows = windows_before(datetime.combine(day_of(cutoff), time()), use_case.model, use_case.label)
+    return overlapping(use_case, windows.known)
+
+
+def overlapping(use_case: UseCase, window: Window) -> list[str | None]:
+    """The partitions of data that share a moment with a window."""
+    definition = data_partitions(use_case)
+    if definition is None:
+        return [None]
     windows = windows_of(definition, definition.get_partition_keys())
-    return [key for key, window in windows.items() if window.start < known.end and known.start < window.end]
+    return [key for key, one in windows.items() if one.start < window.end and window.start < one.end]
 
 
 def cutoff_mapping(use_case: UseCase) -> dg.PartitionMapping | None:

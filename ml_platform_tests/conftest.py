@@ -1,12 +1,15 @@
 """Fixtures: a project of a user's own with its instance, and where everything it stores goes."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests  # noqa: F401 - its import changes the filters of warnings, which a thread must not do under a test
 
 from ml_platform.cli.project import Project, open_project
+from ml_platform.cli.run import run_use_case
 from ml_platform_tests.projects import PAYMENT_FEATURES, PAYMENTS, write_payments, write_project, write_use_case
 
 
@@ -20,15 +23,45 @@ def payments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Projec
     yield from opened(tmp_path, monkeypatch)
 
 
-def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    """The project in a folder, its environment and imports undone afterwards."""
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> Iterator[Project]:
+    """The project in a folder, with these variables; its environment and imports are undone afterwards."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("ML_PLATFORM_HOME", str(folder / ".ml_platform"))
     for variable in ("DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(variable, "")  # so that what open_project and mlflow set is undone
         monkeypatch.delenv(variable)
-    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+    for variable, value in {"DAGSTER_DISABLE_TELEMETRY": "1", **environment}.items():
+        monkeypatch.setenv(variable, value)
     monkeypatch.setattr(sys, "path", [*sys.path])
     project = open_project()
     yield project
     project.instance.dispose()
+
+
+@pytest.fixture(scope="session")
+def backtested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project with three versions; not to be changed, `registered` copies it."""
+    folder = tmp_path_factory.mktemp("backtested")
+    write_project(folder, "backtested_project")
+    write_use_case(folder, "backtested_project", "payments", PAYMENTS, PAYMENT_FEATURES)
+    write_payments(folder, days=30)
+    with pytest.MonkeyPatch.context() as patch:
+        for project in opened(folder, patch):
+            succeeded, outcome = run_use_case(project, "payments", None, "2018-04-29", backtest=True, quiet=True)
+            assert succeeded, outcome
+    return folder
+
+
+@pytest.fixture
+def registered(backtested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """A project with three versions, of which the newest is champion; it shares with others only MLflow's artifacts."""
+    yield from copied(backtested, tmp_path / "project", monkeypatch)
+
+
+def copied(source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """A copy of a project with all that it stored; MLflow's artifacts stay where they are."""
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("artifacts", "__pycache__"))
+    (package,) = (file.parent.name for file in folder.glob("*/definitions.py"))
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    yield from opened(folder, monkeypatch)

@@ -52,7 +52,7 @@ attributes:
     estimator: sklearn.linear_model.LogisticRegression
   gates:
     - {metric: roc_auc, at_least: 0.55}
-    - {metric: roc_auc, no_worse_than: champion}
+    - {metric: roc_auc, no_worse_than: champion, margin: 0.1}
   registry: {name: payments}
 """
 
@@ -96,7 +96,7 @@ attributes:
   model: {{estimator: {estimator}}}
   gates:
     - {{metric: {metric}, {condition}}}
-    - {{metric: {metric}, no_worse_than: prior}}
+    - {{metric: {metric}, better_than: prior}}
   registry: {{name: {name}}}
 """
 

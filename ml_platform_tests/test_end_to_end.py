@@ -5,11 +5,13 @@ from datetime import date
 import dagster as dg
 import polars as pl
 import pytest
+from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
 from ml_platform.cli.run import run_use_case
 from ml_platform.resources.lake import Lake
 from ml_platform.use_case import Stage
+from ml_platform_tests.conftest import opened
 
 
 def table(project: Project, stage: str) -> pl.DataFrame:
@@ -44,7 +46,38 @@ def test_a_run_ends_with_a_champion_and_a_prediction_for_each_row(payments: Proj
         ("evaluated", True),
         ("roc_auc_at_least", True),
         ("roc_auc_no_worse_than_champion", True),
+        ("champion_in_ledger", True),
     ]
+
+
+def test_refit_registers_the_model_trained_on_all_known_rows_and_says_so(
+    payments: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (definition,) = payments.folder.glob("project_*/defs/payments/defs.yaml")
+    definition.write_text(definition.read_text().replace("  model:\n", "  model:\n    refit: true\n"))
+    project = next(opened(payments.folder, monkeypatch))
+
+    assert run_use_case(project, "payments", None, "2018-04-20", quiet=True)[0]
+
+    client = MlflowClient(f"sqlite:///{project.folder}/.ml_platform/mlflow.db")
+    version = client.get_model_version_by_alias("payments", "champion")
+    evaluated, refitted = sorted(client.search_runs(["1"]), key=lambda run: int(run.data.params["rows"]))
+    assert version.run_id == refitted.info.run_id
+    assert version.tags["evaluated_run"] == evaluated.info.run_id
+    assert refitted.data.tags["mlflow.parentRunId"] == evaluated.info.run_id
+    assert "mlflow.parentRunId" not in evaluated.data.tags
+    assert {run.info.status for run in (evaluated, refitted)} == {"FINISHED"}
+    # labels are known after two days: of the cutoff 2018-04-16 those of the 13th are, and six days are looked at
+    assert (version.tags["trained_from"], version.tags["trained_until"]) == (
+        "2018-04-06T00:00:00",
+        "2018-04-14T00:00:00",
+    )
+    day = pl.col("TX_DATETIME").dt.date()
+    known = table(project, "features").filter(day.is_between(date(2018, 4, 6), date(2018, 4, 13)))
+    trained = known.filter(day <= date(2018, 4, 8))
+    rows = [int(run.data.params["rows"]) for run in (evaluated, refitted)]
+    assert rows == [trained.height, known.height]
+    assert table(project, "predictions")["model_version"].unique().to_list() == [int(version.version)]
 
 
 def test_bad_days_are_refused_alone_and_the_others_published(payments: Project) -> None:

@@ -7,7 +7,6 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
-from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
 from ml_platform.cli.run import run_use_case
@@ -50,10 +49,11 @@ def fruit(target: str) -> pl.DataFrame:
     rng = np.random.default_rng(0)
     size = rng.uniform(0, 10, ROWS)
     colour = rng.choice(["red", "green", "blue"], ROWS)
+    noise = np.random.default_rng(1).normal(scale=5, size=ROWS)  # without it size would give the weight away
     targets = {
         "apple or not": np.where(size + (colour == "red") * 3 > 7, "1", "0"),
         "kind": np.where(size > 6, "melon", np.where(colour == "red", "cherry", "plum")),
-        "weight": np.round(size**2 + (colour == "red") + 1, 3).astype(str),
+        "weight": np.round(size**2 + (colour == "red") + noise, 3).astype(str),
     }
     rows = pl.DataFrame(
         {
@@ -110,30 +110,64 @@ def test_a_worse_model_does_not_replace_the_champion(orchard: Project) -> None:
 
     assert succeeded
     assert outcome.stages["promotion"].latest["promoted"] is False
-    assert "not surely at least 0.8" in outcome.stages["promotion"].latest["reason"]
+    assert ", below 0.8." in outcome.stages["promotion"].latest["reason"]
     assert tracking.champion("apples") == before
 
 
-def test_refit_registers_the_model_trained_on_all_known_rows_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_model_that_leaks_is_not_trained_and_all_that_need_it_say_so(orchard: Project) -> None:
+    leaking = fruit("weight").with_columns(pl.col("size").cast(pl.Float64, strict=False).alias("target"))
+    leaking.write_csv(orchard.folder / "data" / "weights.csv")
+
+    succeeded, outcome = run_use_case(orchard, "weights", None, None, quiet=True)
+
+    assert (succeeded, outcome.errors) == (False, [])
+    said = {(check.stage, check.name): str(check.reason) for check in outcome.checks if not check.passed}
+    assert said["model", "leakage"].startswith("size orders the rows as target does (rank correlation 1.0000): leave ")
+    assert said["evaluation", "measurable"] == "this cutoff has no model; materialize model first."
+    assert said["promotion", "evaluated"] == "weights has no model; materialize model first."
+    # without a decision the run stops before the predictions
+    assert len(said) == 3
+    published = {stage for stage, one in outcome.stages.items() if one.partitions}
+    assert published == {"raw_data", "validated_data", "quarantine", "features"}
+    assert "predictions" not in outcome.stages
+
+
+OWN = """
+from sklearn.linear_model import LogisticRegression
+
+
+class Mine(LogisticRegression):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"task": "regression", "target": "string"}, "the label target is text; make it a number for regression."),
+        ({"estimator": "{package}.own.Mine"}, "did not take the model: "),
+    ],
+)
+def test_what_cannot_be_trained_or_stored_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], said: str
 ) -> None:
-    write_project(tmp_path, "refitting")
-    values = USE_CASES["weights"]
-    yaml = TABLE.format(name="weights", **values).replace("model: {", "model: {refit: true, ")
-    write_use_case(tmp_path, "refitting", "weights", yaml)
-    fruit(values["target_of"]).write_csv(tmp_path / "data" / "weights.csv")
-    project = next(opened(tmp_path, monkeypatch))
-
-    assert run_use_case(project, "weights", None, None, quiet=True)[0]
-
-    client = MlflowClient(f"sqlite:///{tmp_path}/.ml_platform/mlflow.db")
-    version = client.get_model_version_by_alias("weights", "champion")
-    assert version.tags["refit"] == "true"
-    evaluated, refitted = sorted(client.search_runs(["1"]), key=lambda run: int(run.data.params["rows"]))
-    assert version.run_id == refitted.info.run_id
-    assert int(refitted.data.params["rows"]) == ROWS - 2
-    assert int(evaluated.data.params["rows"]) < int(refitted.data.params["rows"])
-    assert {run.info.status for run in (evaluated, refitted)} == {"FINISHED"}
+    package = f"stopped_{tmp_path.name}"
+    write_project(tmp_path, package)
+    (tmp_path / package / "own.py").write_text(OWN)
+    values = {key: value for key, value in USE_CASES["apples"].items() if key != "target_of"}
+    values |= {key: value.format(package=package) for key, value in changes.items()}
+    if values["task"] == "regression":
+        values |= {"estimator": "sklearn.linear_model.Ridge", "metric": "r2"}
+    fruit("apple or not").write_csv(tmp_path / "data" / "apples.csv")
+    write_use_case(tmp_path, package, "apples", TABLE.format(name="apples", **values))
+    for project in opened(tmp_path, monkeypatch):
+        for _ in range(2):  # nothing that the first run left changes what the second one says
+            succeeded, outcome = run_use_case(project, "apples", None, None, quiet=True)
+            assert (succeeded, outcome.errors) == (False, [])
+            reasons = [str(one.reason) for one in outcome.checks if one.name == "trainable" and not one.passed]
+            assert len(reasons) == 1
+            assert said in reasons[0]
+            assert "server is back" not in reasons[0]
 
 
 def test_a_refused_source_stops_the_run_before_a_model_is_trained_on_what_was_there(orchard: Project) -> None:

@@ -3,11 +3,17 @@
 import typer
 
 from ml_platform.cli.accept import accept
+from ml_platform.cli.compare import compare
 from ml_platform.cli.demo import demo
 from ml_platform.cli.dev import dev
+from ml_platform.cli.history import history
+from ml_platform.cli.promote import promote
 from ml_platform.cli.reference import reference
+from ml_platform.cli.reproduce import reproduce
+from ml_platform.cli.rollback import rollback
 from ml_platform.cli.run import run
 from ml_platform.cli.status import status
+from ml_platform.cli.trace import trace
 from ml_platform.cli.why import why
 
 app = typer.Typer(
@@ -17,5 +23,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, run, status, why, accept, dev, reference):
+for command in (
+    *(demo, run, status, why, accept),
+    *(promote, rollback, history, compare, trace, reproduce),
+    *(dev, reference),
+):
     app.command()(command)

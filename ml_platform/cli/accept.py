@@ -7,9 +7,10 @@ from typing import Annotated
 import dagster as dg
 import typer
 
-from ml_platform.cli.errors import UserError, told
+from ml_platform.cli.errors import told
 from ml_platform.cli.project import open_project
 from ml_platform.cli.target import target
+from ml_platform.errors import UserError
 from ml_platform.stages.acceptance import Acceptance
 from ml_platform.stages.acceptance import accept as record
 

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from ml_platform.cli.errors import UserError, told
+from ml_platform.cli.errors import told
 from ml_platform.cli.project import environment, project_folder
+from ml_platform.errors import UserError
 
 HOST = "127.0.0.1"
 

@@ -1,20 +1,18 @@
-"""Errors for people: one sentence and the fix, and an exit code that is not zero."""
+"""Errors for people on the command line: one sentence and the fix, and an exit code that is not zero."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
-
-class UserError(Exception):
-    """Something the person at the command line can mend; the message says what and how."""
+from ml_platform.errors import UserError
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Print a UserError as its sentence on standard error and exit with 2."""
+    """Print a UserError, or that a server cannot be reached, as its sentence on standard error and exit with 2."""
     try:
         yield
-    except UserError as error:
+    except (UserError, ConnectionError) as error:
         typer.echo(f"ml-platform: {error}", err=True)
         raise typer.Exit(2) from None

@@ -57,7 +57,7 @@ class Outcome:
             self._advanced(event)
         elif event.is_run_failure:
             self._failed(event)
-        elif event.is_step_materialization and event.asset_key:
+        elif event.is_step_materialization and event.asset_key and event.asset_key.path[-1] in STAGES:
             self._materialized(event)
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             self._checked(event.asset_check_evaluation_data)

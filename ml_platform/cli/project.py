@@ -5,6 +5,7 @@ import os
 import sys
 import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ import dagster as dg
 from pydantic import ValidationError
 from upath import UPath
 
-from ml_platform.cli.errors import UserError
 from ml_platform.components import UseCase
+from ml_platform.errors import UserError
 from ml_platform.references import did_you_mean
 from ml_platform.resources.lake import put
 from ml_platform.stages.work import RESOURCES, Work
@@ -35,7 +36,17 @@ class Project:
 
     folder: Path
     definitions: dg.Definitions
-    instance: dg.DagsterInstance
+
+    @cached_property
+    def instance(self) -> dg.DagsterInstance:
+        """Dagster's instance. Its databases are made by one process at a time: two at once would spoil them."""
+        with (Path(os.environ["DAGSTER_HOME"]) / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            instance = dg.DagsterInstance.get()
+            instance.get_runs(limit=1)
+            instance.all_instigator_state()
+            instance.event_log_storage.get_maximum_record_id()
+        return instance
 
     @property
     def job(self) -> "JobDefinition":
@@ -112,18 +123,7 @@ def open_project() -> Project:
         definitions = module.defs()
     except Exception as error:
         raise UserError(_sentence(error)) from error
-    return Project(folder, definitions, _instance(Path(os.environ["DAGSTER_HOME"])))
-
-
-def _instance(home: Path) -> dg.DagsterInstance:
-    """Dagster's instance. Its databases are made by one process at a time: two at once would spoil them."""
-    with (home / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        instance = dg.DagsterInstance.get()
-        instance.get_runs(limit=1)
-        instance.all_instigator_state()
-        instance.event_log_storage.get_maximum_record_id()
-    return instance
+    return Project(folder, definitions)
 
 
 def _settings(folder: Path) -> dict[str, dict[str, str]]:

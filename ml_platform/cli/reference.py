@@ -1,5 +1,6 @@
 """The command `ml-platform reference`: the keys of a use case's YAML file as Markdown, read off its schema."""
 
+import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -105,5 +106,5 @@ def _metrics_and_gates() -> Iterator[str]:
         for name, metric in metrics.items():
             at = "" if metric.threshold is None else ", at the model's `threshold`"
             yield f"| `{task}` | `{name}` | {'higher' if metric.greater_is_better else 'lower'}{at} |"
-    check = Gate(metric="roc_auc", no_worse_than="champion").name
-    yield f"\n## Gates\n\n{gates.__doc__}\n\nEach is an asset check of `promotion`, such as `{check}`."
+    check = Gate(metric="roc_auc", better_than="champion").name
+    yield f"\n## Gates\n\n{inspect.getdoc(gates)}\n\nEach is an asset check of `promotion`, such as `{check}`."

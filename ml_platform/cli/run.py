@@ -7,13 +7,14 @@ from typing import Annotated
 import dagster as dg
 import typer
 
-from ml_platform.cli.errors import UserError, told
+from ml_platform.cli.errors import told
 from ml_platform.cli.execution import run_stages
 from ml_platform.cli.outcome import Outcome
 from ml_platform.cli.progress import shown_progress
 from ml_platform.cli.project import Project, check_stage, open_project
 from ml_platform.cli.summary import print_json, print_summary
 from ml_platform.cli.warm_up import warm_up
+from ml_platform.errors import UserError
 from ml_platform.partitions import KEY_FORMAT, day_of
 from ml_platform.use_case import STAGES, Stage
 

@@ -1,10 +1,14 @@
 """What a command is asked about: NAME/STAGE and a partition."""
 
+from datetime import date
+
 import dagster as dg
 
-from ml_platform.cli.errors import UserError
 from ml_platform.cli.project import Project, check_stage
+from ml_platform.errors import UserError
 from ml_platform.references import did_you_mean
+from ml_platform.resources.registry import Version
+from ml_platform.stages.work import Work
 from ml_platform.use_case import Stage
 
 
@@ -30,3 +34,54 @@ def target(project: Project, asset: str, partition: str | None) -> tuple[str, St
     if partition not in keys:
         raise UserError(f"{partition} is no partition of {asset}; {did_you_mean(partition, list(keys))}")
     return name, stage, partition
+
+
+def version_target(project: Project, text: str) -> tuple[Work, Version]:
+    """The use case and the registered version that NAME@VERSION names.
+
+    Raises:
+        UserError: there is no such use case or version.
+    """
+    name, _, number = text.partition("@")
+    work = use_case_target(project, name)
+    if not number.isdecimal():
+        raise UserError(
+            f"say which version of {name}, such as {name}@3; ml-platform history {name} shows the champions."
+        )
+    return work, registered(work, int(number))
+
+
+def use_case_target(project: Project, name: str) -> Work:
+    """Access to what a use case has stored.
+
+    Raises:
+        UserError: there is no such use case.
+    """
+    project.check_use_case(name)
+    return project.work(name)
+
+
+def registered(work: Work, number: int) -> Version:
+    """A registered version of a use case.
+
+    Raises:
+        UserError: there is no such version.
+    """
+    try:
+        version = work.tracking.version(work.use_case.registry.name, number)
+    except LookupError as error:
+        raise UserError(str(error)) from error
+    assert version is not None
+    return version
+
+
+def day(text: str, option: str) -> date:
+    """The day that an option names.
+
+    Raises:
+        UserError: it is no day.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{option} {text} is no day; write it like 2018-05-31.") from None

@@ -7,9 +7,11 @@ import dagster as dg
 from pydantic import BaseModel, ValidationError
 
 from ml_platform import references, use_case
+from ml_platform.components.jobs import build_job
 from ml_platform.stages import evaluation, features, model, predictions, promotion, raw_data, validated_data
 from ml_platform.stages.custom_checks import with_custom_checks
 from ml_platform.stages.definition import StageDefinition
+from ml_platform.stages.ledger import ledger_spec
 from ml_platform.stages.step import build_step
 
 STEPS = {
@@ -55,10 +57,9 @@ class UseCase(use_case.UseCase, dg.Component):
             raise ValueError("; ".join(_sentence(context, raw, one) for one in error.errors())) from None
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
-        """The assets and checks of all stages."""
-        return dg.Definitions(
-            assets=[build_step(self, name, stages) for name, stages in stage_definitions(self).items()]
-        )
+        """The assets and checks of all stages, the ledger, and the job on registered versions."""
+        steps = [build_step(self, name, stages) for name, stages in stage_definitions(self).items()]
+        return dg.Definitions(assets=[*steps, ledger_spec(self)], jobs=[build_job(self)])
 
 
 def stage_definitions(use_case: use_case.UseCase) -> dict[str, list[StageDefinition]]:

@@ -7,7 +7,8 @@ import dagster as dg
 
 from ml_platform.io_managers.publishing import Key, Metadata, PublishingIOManager, keys_of
 from ml_platform.ml.training import TrainedModel
-from ml_platform.resources.tracking import StoredModel, Tracking
+from ml_platform.resources.registry import StoredModel
+from ml_platform.resources.tracking import Tracking
 
 
 class Models(Mapping[Key, TrainedModel]):

@@ -13,7 +13,7 @@ import polars as pl
 from upath import UPath
 
 from ml_platform.io_managers.publishing import Key, Metadata, PublishingIOManager, keys_of
-from ml_platform.ml.report import Interval, Report
+from ml_platform.ml.report import Interval, Report, Slice
 from ml_platform.resources.lake import Lake, put
 
 
@@ -61,9 +61,16 @@ def dump(report: Report, folder: UPath, cutoff: Key, data_version: str | None = 
             "run_id": report.run_id,
             "trained_on": report.trained_on,
             "held_out": report.held_out,
-            "metrics": {name: asdict(interval) for name, interval in report.metrics.items()},
+            "threshold": report.threshold,
+            "metrics": _plain(report.metrics),
             "baselines": {name: dict(values) for name, values in report.baselines.items()},
             "figures": {name: b64encode(picture).decode() for name, picture in report.figures.items()},
+            "slices": [
+                {"column": one.column, "value": one.value, "rows": one.rows, "metrics": _plain(one.metrics)}
+                for one in report.slices
+            ],
+            "importance": _plain(report.importance),
+            "findings": dict(report.findings),
             "scores": scores_name,
         }
     )
@@ -77,11 +84,23 @@ def load(folder: UPath, cutoff: Key) -> Report:
         run_id=stored["run_id"],
         trained_on=stored["trained_on"],
         held_out=stored["held_out"],
-        metrics={name: Interval(**values) for name, values in stored["metrics"].items()},
+        threshold=stored["threshold"],
+        metrics=_intervals(stored["metrics"]),
         baselines=stored["baselines"],
         figures={name: b64decode(text) for name, text in stored["figures"].items()},
+        slices=[Slice(**{**one, "metrics": _intervals(one["metrics"])}) for one in stored["slices"]],
+        importance=_intervals(stored["importance"]),
+        findings=stored["findings"],
         scores=pl.read_parquet(BytesIO((folder / stored["scores"]).read_bytes())),
     )
+
+
+def _plain(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
+    return {name: asdict(interval) for name, interval in intervals.items()}
+
+
+def _intervals(stored: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
+    return {name: Interval(**values) for name, values in stored.items()}
 
 
 def _file(folder: UPath, cutoff: Key, ending: str) -> UPath:

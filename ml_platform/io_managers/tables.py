@@ -47,14 +47,14 @@ class TableIOManager(PublishingIOManager):
         rows = self.rows(context.asset_key, keys_of(context))
         return from_polars(rows, context.dagster_type.typing_type, f"The input {context.name}")
 
-    def rows(self, key: dg.AssetKey, partitions: Sequence[Key]) -> pl.LazyFrame:
-        """The published rows of these partitions.
+    def rows(self, key: dg.AssetKey, partitions: Sequence[Key], version: int | None = None) -> pl.LazyFrame:
+        """The published rows of these partitions, as they are or as they were at a commit of the table.
 
         Raises:
             FileNotFoundError: the table was never written.
         """
         days = [day for partition in partitions if (day := _day(partition)) is not None]
-        return self.lake.table(key).scan(None if None in partitions else days)
+        return self.lake.table(key).scan(None if None in partitions else days, version=version)
 
 
 def _day(partition: Key) -> date | None:

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from random import uniform
 from time import sleep, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -129,6 +129,23 @@ class Table:
         from deltalake import write_deltalake
 
         write_deltalake(self.address, rows, mode="append", storage_options=self.storage_options)
+
+    def append_after(self, version: int | None, rows: pl.DataFrame) -> bool:
+        """Add rows if the newest commit is still that one, None before the first; False if it is not."""
+        from deltalake import CommitProperties, DeltaTable, write_deltalake
+        from deltalake.exceptions import DeltaError
+
+        options = self.storage_options
+        try:
+            table = self.address if version is None else DeltaTable(self.address, version, options)
+            mode: Literal["error", "append"] = "error" if version is None else "append"
+            once = CommitProperties(max_commit_retries=0)
+            write_deltalake(table, rows, mode=mode, commit_properties=once, storage_options=options)
+        except DeltaError as error:
+            if not _is_of_another_writer(error):
+                raise
+            return False
+        return True
 
     def _commit(
         self, rows: pl.DataFrame, partitions: Sequence[date] | None, data_versions: Mapping[date | None, str]

@@ -1,69 +1,67 @@
-"""The tracking server and model registry: the one place that imports mlflow and dagster_mlflow."""
+"""The tracking server: runs, and the models that lie in them."""
 
-import logging
-import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import dagster as dg
 
 from ml_platform.ml.training import TrainedModel, matrix
 from ml_platform.partitions import accepted_previews
+from ml_platform.resources.alive import kept_alive
+from ml_platform.resources.mlflow_server import MOST_TOLD
+from ml_platform.resources.model_files import read_model
+from ml_platform.resources.registry import CUTOFF_TAG, USE_CASE_TAG, Registry, StoredModel
 from ml_platform.resources.trusted_types import TRUSTED_TYPES
 
 if TYPE_CHECKING:
     import polars as pl
 
-CHAMPION = "champion"
-USE_CASE_TAG, CUTOFF_TAG, MODEL_TAG, DATA_VERSION_TAG = "use_case", "cutoff", "published_model", "data_version"
+MODEL_TAG, DATA_VERSION_TAG = "published_model", "data_version"
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
-MODEL_FILE = "model.skops"
-SQLITE = "sqlite:///"
+DAGSTER_RUN_TAG, PARENT_TAG = "dagster_run_id", "mlflow.parentRunId"
 
 
 @dataclass(frozen=True)
-class Version:
-    """A registered version of a model."""
-
-    name: str
-    number: int
-    run_id: str
-    cutoff: str
-    address: str
-
-
-@dataclass(frozen=True)
-class StoredModel:
-    """A model that lies in its run: readers find it once it is published."""
+class RunRecord:
+    """What a run holds; `began` is in seconds since the epoch."""
 
     run_id: str
-    address: str
+    began: float
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
 
 
-class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Runs, models and versions in MLflow; `artifacts` is the address below which it stores files."""
-
-    uri: str
-    artifacts: str
+class Tracking(Registry):
+    """Runs and their models in MLflow, and the registry of versions."""
 
     @contextmanager
-    def run(self, context: dg.AssetExecutionContext, use_case: str, cutoff: str) -> Iterator[Any]:
+    def run(
+        self,
+        context: dg.AssetExecutionContext,
+        use_case: str,
+        cutoff: str,
+        *,
+        began: float | None = None,
+        parent: str | None = None,
+    ) -> Iterator[Any]:
         """A new run of one cutoff through dagster-mlflow's resource; FINISHED or FAILED at the end, as it went.
 
-        The run and the Dagster run name each other. The resource has MLflow's logging functions.
+        The run and the Dagster run name each other. The resource has MLflow's logging functions. `began` is when the
+        work began that it is about, in seconds since the epoch, and `parent` the run that it belongs to.
         """
         mlflow = self._mlflow()
-        tags = {USE_CASE_TAG: use_case, CUTOFF_TAG: cutoff}
+        tags = {USE_CASE_TAG: use_case, CUTOFF_TAG: cutoff, **({PARENT_TAG: parent} if parent else {})}
         name = f"{use_case} {cutoff}".strip()
-        run = mlflow.MlflowClient().create_run(self._experiment(use_case), run_name=name, tags=tags)
+        start = None if began is None else int(began * 1000)
+        run = mlflow.MlflowClient().create_run(self._experiment(use_case), start, tags, name)
         settings = {"experiment_name": use_case, "mlflow_tracking_uri": self.uri, "mlflow_run_id": run.info.run_id}
         with accepted_previews():
             from dagster_mlflow.resources import MlFlow
@@ -77,10 +75,22 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
         status = "FAILED"
         try:
-            yield resource
+            with kept_alive(context.instance, context.run.run_id):
+                yield resource
             status = "FINISHED"
         finally:
             resource.end_run(status)
+
+    def end_unfinished(self, use_case: str, is_alive: Callable[[str], bool]) -> list[str]:
+        """End as KILLED the runs that were left RUNNING by Dagster runs that are no more; the runs' ids."""
+        client = self._mlflow().MlflowClient()
+        left = client.search_runs(
+            [self._experiment(use_case)], f"attributes.status = 'RUNNING' and tags.`{DAGSTER_RUN_TAG}` LIKE '%'"
+        )
+        dead = [run.info.run_id for run in left if not is_alive(run.data.tags[DAGSTER_RUN_TAG])]
+        for run_id in dead:
+            client.set_terminated(run_id, "KILLED")
+        return dead
 
     def store_model(self, model: TrainedModel, example: "pl.DataFrame", name: str = "model") -> StoredModel:
         """Store a model in its run, which must be open, with signature and input example."""
@@ -100,7 +110,13 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
                 input_example=inputs,
                 pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
                 pyfunc_predict_fn=served,
-                metadata={"task": model.task, "columns": list(model.columns), "run_id": model.run_id},
+                metadata={
+                    "task": model.task,
+                    "columns": list(model.columns),
+                    "run_id": model.run_id,
+                    "threshold": model.threshold,
+                    "params": dict(model.params),
+                },
             )
         return StoredModel(model.run_id, str(stored.model_uri))
 
@@ -119,7 +135,8 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         found = self._published_run(use_case, cutoff)
         if found is None:
-            raise LookupError(f"{use_case} has no model of cutoff '{cutoff}'; materialize its model first.")
+            of_cutoff = f" of cutoff {cutoff}" if cutoff else ""
+            raise LookupError(f"{use_case} has no model{of_cutoff}; materialize model first.")
         return StoredModel(found.info.run_id, found.data.tags[MODEL_TAG])
 
     def data_versions(self, use_case: str, cutoffs: Sequence[str | None]) -> dict[str | None, str]:
@@ -131,19 +148,53 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
             if run is not None and DATA_VERSION_TAG in run.data.tags
         }
 
+    def download(self, address: str) -> Path:
+        """The folder of a stored model on this machine, as `read_model` takes it."""
+        return Path(self._mlflow().artifacts.download_artifacts(address))
+
     def load_model(self, address: str) -> TrainedModel:
         """A stored model, made only of types that skops or this package trusts.
 
         Raises:
             skops.io.exceptions.UntrustedTypesFoundException: the file asks for another type; nothing of it was run.
         """
-        mlflow = self._mlflow()
-        import skops.io
+        return read_model(self.download(address))
 
-        folder = mlflow.artifacts.download_artifacts(address)
-        described = mlflow.models.Model.load(folder).metadata
-        pipeline = skops.io.load(Path(folder) / MODEL_FILE, trusted=list(TRUSTED_TYPES))
-        return TrainedModel(pipeline, described["task"], tuple(described["columns"]), described["run_id"])
+    def log_trial(
+        self,
+        parent_run_id: str,
+        use_case: str,
+        number: int,
+        params: Mapping[str, Any],
+        metric: str,
+        value: float | None,
+        seconds: float,
+        dagster_run: str,
+        failure: str | None = None,
+    ) -> None:
+        """Record a trial of a search as a child of a run: FINISHED, or FAILED where it has no value; it is no model.
+
+        `failure` says why it has none.
+        """
+        from mlflow.entities import Param
+        from mlflow.utils.time import get_current_time_millis
+
+        client = self._mlflow().MlflowClient()
+        tags = {USE_CASE_TAG: use_case, PARENT_TAG: parent_run_id, DAGSTER_RUN_TAG: dagster_run}
+        if failure is not None:
+            tags["failure"] = failure[:MOST_TOLD]
+        start = get_current_time_millis() - round(1000 * seconds)
+        run = client.create_run(self._experiment(use_case), start_time=start, run_name=f"trial {number}", tags=tags)
+        status = "FAILED"
+        try:
+            client.log_batch(
+                run.info.run_id,
+                metrics=[] if value is None else [self._metric(metric, value)],
+                params=[Param(f"params.{name}", str(one)) for name, one in params.items()],
+            )
+            status = "FAILED" if value is None else "FINISHED"
+        finally:
+            client.set_terminated(run.info.run_id, status)
 
     def log_evaluation(self, run_id: str, metrics: Mapping[str, float], pictures: Mapping[str, bytes]) -> None:
         """Add metrics and PNG pictures to a run that has ended."""
@@ -154,32 +205,25 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
                 (Path(folder) / f"{name}.png").write_bytes(picture)
             client.log_artifacts(run_id, folder, "evaluation")
 
-    def register(self, name: str, stored: StoredModel, tags: Mapping[str, str]) -> Version:
-        """The registered version of a stored model: a new one, or the one it already has."""
-        mlflow = self._mlflow()
-        client = mlflow.MlflowClient()
-        try:
-            client.create_registered_model(name)
-        except mlflow.exceptions.MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        known = [one for one in client.search_model_versions(f"name = '{name}'") if one.source == stored.address]
-        found = known[0] if known else client.create_model_version(name, stored.address, stored.run_id, tags=dict(tags))
-        return self._version(found)
+    def run_of(self, run_id: str) -> RunRecord:
+        """A run by its id."""
+        found = self._mlflow().MlflowClient().get_run(run_id)
+        data = found.data
+        return RunRecord(run_id, found.info.start_time / 1000, data.tags, data.params, data.metrics)
 
-    def champion(self, name: str) -> Version | None:
-        """The version with the alias `champion`, or None where there is none yet."""
-        mlflow = self._mlflow()
-        try:
-            return self._version(mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION))
-        except mlflow.exceptions.MlflowException as error:
-            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                raise
-            return None
+    def read_json(self, run_id: str, name: str) -> Any:
+        """A JSON file of a run."""
+        return self._mlflow().artifacts.load_dict(f"runs:/{run_id}/{name}")
 
-    def crown(self, version: Version) -> None:
-        """Give a version the alias `champion`; the version that had it loses it in the same step."""
-        self._mlflow().MlflowClient().set_registered_model_alias(version.name, CHAMPION, str(version.number))
+    def log_text(self, run_id: str, text: str, name: str) -> str:
+        """Add a text file to a run, whether it has ended or not; the file's address."""
+        client = self._mlflow().MlflowClient()
+        client.log_text(run_id, text, name)
+        return f"{client.get_run(run_id).info.artifact_uri}/{name}"
+
+    def set_tag(self, run_id: str, name: str, value: str) -> None:
+        """Set a tag of a run, whether it has ended or not."""
+        self._mlflow().MlflowClient().set_tag(run_id, name, value)
 
     def _published_run(self, use_case: str, cutoff: str) -> Any:
         """The newest run of a cutoff whose model is published, or None."""
@@ -200,9 +244,6 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
         return found[0] if found else None
 
-    def _version(self, found: Any) -> Version:
-        return Version(found.name, int(found.version), found.run_id, found.tags.get(CUTOFF_TAG, ""), found.source)
-
     def _metric(self, name: str, value: float) -> Any:
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
@@ -211,30 +252,6 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _experiment(self, name: str) -> str:
         mlflow = self._mlflow()
-        found = mlflow.get_experiment_by_name(name)
+        with self._reached():
+            found = mlflow.get_experiment_by_name(name)
         return str(found.experiment_id if found else mlflow.create_experiment(name, f"{self.artifacts}/{name}"))
-
-    def _mlflow(self) -> Any:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        import mlflow
-
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        if self.uri.startswith(SQLITE):
-            _make_database(Path(self.uri.removeprefix(SQLITE)), self.artifacts)
-        mlflow.set_tracking_uri(self.uri)
-        return mlflow
-
-
-def _make_database(file: Path, artifacts: str) -> None:
-    """Make MLflow's database, whole or not at all: MLflow cannot mend one that was left half-made, or made by two."""
-    if file.exists():
-        return
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{uuid4()}")
-    SqlAlchemyStore(f"{SQLITE}{unfinished}", artifacts).engine.dispose()
-    with suppress(FileExistsError):  # another process was first
-        os.link(unfinished, file)
-    unfinished.unlink()

@@ -1,42 +1,76 @@
 """The stage `evaluation`: the model of each cutoff on its hold-out, next to a linear baseline and the prior."""
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from ml_platform.fingerprints import digest, recipe
 from ml_platform.io_managers.models import Models
-from ml_platform.ml.report import Report
+from ml_platform.io_managers.publishing import Key
+from ml_platform.ml.report import IMPORTANCE_SHIFT, MODEL, Report
+from ml_platform.ml.training import TrainedModel
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.chunks import one_by_one
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
-from ml_platform.stages.model import PACKAGES, training_config
-from ml_platform.stages.training_rows import features_dep, features_versions, training_rows
+from ml_platform.stages.model import PACKAGES, features_version, prediction_tags, training_config
+from ml_platform.stages.training_rows import features_dep, features_versions, labelled_rows, split, with_columns
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
 
+EVALUATED_TAG = "evaluated_run"  # of a version that was trained once more: the run of the model that was judged
 DASH = "\u00a0-\u00a0"  # an interval stays on one line
+WARNINGS = {IMPORTANCE_SHIFT}
 
 
 def build(use_case: UseCase) -> StageDefinition:
     """The stage `evaluation` of a use case."""
+    validated = [features_dep(use_case, "validated_data")] if described_by(use_case) else []
     spec = asset_spec(
         use_case,
         "evaluation",
         "Metrics of the model on its hold-out with 95 % intervals, next to baselines on the same rows.",
-        deps=[features_dep(use_case), asset_key(use_case, "model")],
+        deps=[features_dep(use_case), *validated, asset_key(use_case, "model")],
         kinds={"scikitlearn"},
     )
-    config = {**training_config(use_case), "threshold": use_case.model.threshold}
+    config = {
+        **training_config(use_case),
+        "evaluation": use_case.evaluation.model_dump(mode="json"),
+    }
+    blocking = {
+        "measurable": "The metrics are defined on the hold-out.",
+        "separate": "No row, and without partitions no entity, stands on both sides of the split.",
+    }
     return StageDefinition(
         assets={"evaluation": spec},
-        checks=check_specs(use_case, "evaluation", {"measurable": "The metrics are defined on the hold-out."}),
+        checks=[
+            *check_specs(use_case, "evaluation", blocking),
+            # a model that fails one of these is evaluated all the same, and not promoted
+            *check_specs(use_case, "evaluation", findings(use_case), blocking=False),
+        ],
         recipe=lambda: recipe(["ml_platform.ml.evaluation:evaluate"], config, PACKAGES),
         prepare=prepare,
         chunks=one_by_one,
     )
+
+
+def findings(use_case: UseCase) -> dict[str, str]:
+    """The checks of a model's behaviour by name, with what each says."""
+    declared, latency = use_case.evaluation, use_case.evaluation.latency
+    budgets = {"latency_one_row": latency.one_row_ms, "latency_thousand_rows": latency.thousand_rows_ms}
+    return {
+        **{one.name: f"The score {one.rule.replace('_', ' ')} {one.column}." for one in declared.behaviour},
+        **{name: f"A prediction takes at most {ms:g} ms." for name, ms in budgets.items() if ms is not None},
+        IMPORTANCE_SHIFT: "The model looks at the same features as the champion; a warning.",
+    }
+
+
+def described_by(use_case: UseCase) -> list[str]:
+    """The columns that an evaluation needs besides the features: the entity and those that cut slices."""
+    entity = [use_case.contract.entity] if use_case.contract.entity else []
+    return list(dict.fromkeys([*entity, *use_case.evaluation.slices]))
 
 
 def prepare(work: Work, keys: Keys) -> Prepared:
@@ -49,28 +83,69 @@ def prepare(work: Work, keys: Keys) -> Prepared:
     features = {cutoff: digest(list(features_versions(work, cutoff).values())) for cutoff in keys}
 
     def compute(due: Keys) -> Iterator[Computed]:
-        from ml_platform.ml.evaluation import evaluate
-
         stored = Models(work.tracking, work.use_case.name, due)
         for cutoff in due:
             if models[cutoff] is None:
                 reason = "this cutoff has no model; materialize model first."
                 yield Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, reason, acceptable=False)])
-                continue
-            rows = training_rows(work, cutoff)
-            try:
-                report = evaluate(
-                    work.use_case, stored[cutoff], rows.train, rows.hold_out, (rows.trained_on, rows.held_out)
-                )
-            except ValueError as error:
-                yield Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, str(error), acceptable=False)])
-                continue
-            points = {name: interval.point for name, interval in report.metrics.items()}
-            work.tracking.log_evaluation(report.run_id, points, report.figures)
-            verdict = Verdict("measurable", cutoff, metadata={"hold_out_rows": rows.hold_out.height})
-            yield Computed("evaluation", {cutoff: report}, {cutoff: shown(report)}, [verdict])
+            else:
+                yield _computed(work, cutoff, stored[cutoff])
 
     return Prepared({cutoff: {"model": runs.get(cutoff), "features": features[cutoff]} for cutoff in keys}, compute)
+
+
+def _computed(work: Work, cutoff: Key, model: TrainedModel) -> Computed:
+    """The report on the model of a cutoff, with what is said of it."""
+    import numpy as np
+
+    from ml_platform.ml.evaluation import evaluate
+    from ml_platform.ml.leakage import shared_between, told
+
+    use_case, where, commit = work.use_case, split(work.use_case, cutoff), features_version(work)
+    train, hold_out = labelled_rows(work, cutoff, "train", commit), labelled_rows(work, cutoff, "hold_out", commit)
+    if hold_out.is_empty():
+        reason = f"no rows with labels in {where['hold_out']}; use longer windows."
+        return Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, reason, acceptable=False)])
+    try:
+        described = with_columns(work, cutoff, hold_out, described_by(use_case))
+        leaks = shared_between(use_case, with_entity(work, cutoff, train), with_entity(work, cutoff, hold_out))
+        separate = Verdict("separate", cutoff, told(leaks) if leaks else None)
+        if leaks and cutoff not in work.accepted("evaluation"):
+            return Computed("evaluation", {}, {}, [separate])
+        champion = champion_importance(work, model.run_id)
+        report = evaluate(use_case, model, train, hold_out, described, champion, (where["train"], where["hold_out"]))
+    except ValueError as error:
+        return Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, str(error), acceptable=False)])
+    points = {name: interval.point for name, interval in report.metrics.items()}
+    work.tracking.log_evaluation(report.run_id, points, report.figures)
+    scores = np.asarray(report.scores[MODEL].to_list(), dtype=np.float64)
+    for tag, value in prediction_tags(scores, commit).items():
+        work.tracking.set_tag(report.run_id, tag, value)
+    verdicts = [
+        Verdict("measurable", cutoff, metadata={"hold_out_rows": hold_out.height}),
+        separate,
+        *(
+            Verdict(name, cutoff, reason, blocks=False, warning=name in WARNINGS)
+            for name, reason in report.findings.items()
+        ),
+    ]
+    return Computed("evaluation", {cutoff: report}, {cutoff: shown(report)}, verdicts)
+
+
+def with_entity(work: Work, cutoff: Key, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with their entity, where one is declared."""
+    entity = work.use_case.contract.entity
+    return rows.with_columns(with_columns(work, cutoff, rows, [entity])) if entity else rows
+
+
+def champion_importance(work: Work, run_id: str) -> Mapping[str, Any] | None:
+    """The importance of features for the champion by its own report, None where there is no other model's."""
+    champion = work.tracking.champion(work.use_case.registry.name)
+    if champion is None or champion.run_id == run_id:
+        return None
+    cutoff, evaluated = champion.cutoff or None, champion.tags.get(EVALUATED_TAG, champion.run_id)
+    report = work.reports.reports(asset_key(work.use_case, "evaluation"), [cutoff]).get(cutoff)
+    return report.importance if report is not None and report.run_id == evaluated else None
 
 
 def shown(report: Report) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ml_platform.use_case import Stage
 FORCE_TAG = "ml_platform/force"
 PUBLISHED_AT_ONCE = 64
 MADE_OF, UNCHANGED, FAILED_CHECKS = "made_of", "unchanged", "failed_checks"
+TABLE_VERSION = "table_version"
 Refusals = dict[Stage, dict[Key, str]]
 
 
@@ -131,7 +132,8 @@ def _publish(
                 key,
                 version,
                 {
-                    **(written if key == newest else {}),  # what is shown of the rows, once for all partitions
+                    # what is shown of the rows, once for all partitions; the commit, for each
+                    **{name: shown for name, shown in written.items() if key == newest or name == TABLE_VERSION},
                     **computed.metadata.get(key, {}),
                     MADE_OF: made_of[key],
                     **({FAILED_CHECKS: failed[key]} if failed[key] else {}),

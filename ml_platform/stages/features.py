@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from ml_platform import references
 from ml_platform.fingerprints import digest, recipe
 from ml_platform.io_managers.publishing import Key
-from ml_platform.ml.contract import PARTITION, partition_of
-from ml_platform.ml.frames import from_polars, to_polars, wanted_frame
+from ml_platform.ml.contract import PARTITION
+from ml_platform.ml.features import transformed
 from ml_platform.partitions import day_of, lookback_steps, looked_at, looking_back_at, span
-from ml_platform.references import did_you_mean
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
 from ml_platform.stages.chunks import of
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
@@ -83,31 +81,6 @@ def prepare(work: Work, keys: Keys) -> Prepared:
 
     made_of = {key: digest([versions[one] for one in needed[key]]) if versions[key] else None for key in keys}
     return Prepared({key: {"validated_data": version} for key, version in made_of.items()}, compute)
-
-
-def transformed(use_case: UseCase, validated: pl.DataFrame) -> pl.DataFrame:
-    """The features of validated rows, with their partition.
-
-    Raises:
-        ValueError: the transform's result lacks the key, the event time, the label or a declared feature.
-    """
-    contract, declared = use_case.contract, use_case.features
-    rows = validated.drop(PARTITION, strict=False)
-    if declared.transform is not None:
-        transform = references.load(declared.transform)
-        rows = to_polars(
-            transform(from_polars(rows.lazy(), wanted_frame(transform), declared.transform)), declared.transform
-        )
-    needed = [*contract.key, *([contract.event_time] if contract.event_time else []), use_case.label.column]
-    for name in [*needed, *(declared.columns or [])]:
-        if name not in rows.columns:
-            giver = declared.transform or "the validated data"
-            raise ValueError(f"{giver} gives no column '{name}'; {did_you_mean(name, rows.columns)}")
-    if declared.columns is not None:
-        rows = rows.select(*dict.fromkeys([*needed, *declared.columns]))
-    if use_case.windows is None or contract.event_time is None:
-        return rows
-    return rows.with_columns(partition_of(contract.event_time, use_case.windows.every))
 
 
 def _reason(missing: list[str], validated: int, given: int) -> str | None:

@@ -2,21 +2,36 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ml_platform.fingerprints import digest, recipe
-from ml_platform.ml.training import TrainedModel, feature_columns, fit
-from ml_platform.partitions import span
-from ml_platform.resources.tracking import REQUIREMENTS, StoredModel
+import polars as pl
+
+from ml_platform.fingerprints import Recipe, digest, recipe
+from ml_platform.io_managers.publishing import Key
+from ml_platform.ml.contract import PARTITION
+from ml_platform.ml.training import TrainedModel, feature_columns, labels
+from ml_platform.partitions import looked_at, span
+from ml_platform.resources.alive import is_alive
+from ml_platform.resources.registry import StoredModel
+from ml_platform.resources.tracking import REQUIREMENTS
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.chunks import one_by_one
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
-from ml_platform.stages.training_rows import CutoffRows, features_dep, features_versions, training_rows
+from ml_platform.stages.fitting import Fitted, fitted, kept
+from ml_platform.stages.training_rows import Split, features_dep, features_versions, labelled_rows, split
 from ml_platform.stages.work import Work
-from ml_platform.use_case import UseCase
+from ml_platform.use_case import ThresholdRule, UseCase
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ml_platform.resources.scoring_process import ScoringProcess
 
 PACKAGES = ["polars", *REQUIREMENTS]
 EXAMPLE_ROWS = 5
+RECIPE_TAG, FEATURES_TAG = "recipe", "features_version"
+PREDICTIONS_TAG, HOLD_OUT_TAG = "predictions_hash", "hold_out_features_version"
 
 
 def build(use_case: UseCase) -> StageDefinition:
@@ -25,7 +40,14 @@ def build(use_case: UseCase) -> StageDefinition:
         use_case,
         "model",
         f"`{use_case.model.estimator}`, trained only on rows whose label was known by the cutoff.",
-        deps=[features_dep(use_case)],
+        deps=[
+            features_dep(use_case),
+            *(
+                [features_dep(use_case, "validated_data")]
+                if use_case.features.transform or use_case.contract.entity
+                else []
+            ),
+        ],
         kinds={"scikitlearn", "mlflow"},
     )
     return StageDefinition(
@@ -33,19 +55,30 @@ def build(use_case: UseCase) -> StageDefinition:
         checks=check_specs(
             use_case,
             "model",
-            {"trainable": "Every day of the windows is there, with rows to train on and to hold out."},
+            {
+                "trainable": "Every day of the windows is there, with rows to train on.",
+                "leakage": "No feature gives the label away.",
+                "parity": "In a fresh process the stored model gives the scores of training, from raw rows too.",
+            },
         ),
-        recipe=lambda: recipe(
-            [use_case.model.estimator, "ml_platform.ml.training:fit"], training_config(use_case), PACKAGES
-        ),
+        recipe=lambda: recipe_of(use_case),
         prepare=prepare,
         chunks=one_by_one,
     )
 
 
+def recipe_of(use_case: UseCase) -> Recipe:
+    """How a model is made of its features."""
+    code = ["training:fit", "leakage:leaks_in", *(["search:search"] if use_case.model.search else [])]
+    if isinstance(use_case.model.threshold, ThresholdRule):
+        code.append("thresholds:threshold_of")
+    reached = [use_case.model.estimator, *(f"ml_platform.ml.{one}" for one in code)]
+    return recipe(reached, training_config(use_case), PACKAGES)
+
+
 def training_config(use_case: UseCase) -> dict[str, Any]:
     """The part of the YAML file that a fitted model depends on."""
-    model = use_case.model.model_dump(mode="json", exclude={"every", "weekday", "threshold", "refit"})
+    model = use_case.model.model_dump(mode="json", exclude={"every", "weekday", "refit"})
     contract = use_case.contract
     return {
         "task": use_case.task,
@@ -54,42 +87,88 @@ def training_config(use_case: UseCase) -> dict[str, Any]:
         "columns": use_case.features.columns,
         "key": contract.key,
         "event_time": contract.event_time,
+        "entity": contract.entity,
     }
 
 
 def prepare(work: Work, keys: Keys) -> Prepared:
     """Look up the features of cutoffs."""
     versions = {cutoff: features_versions(work, cutoff) for cutoff in keys}
-
-    def compute(due: Keys) -> Iterator[Computed]:
-        for cutoff in due:
-            missing = [str(key) for key, version in versions[cutoff].items() if version is None]
-            if len(missing) == len(versions[cutoff]):
-                yield Computed("model", {}, {}, [Verdict("trainable", cutoff, _missing(missing), acceptable=False)])
-                continue
-            rows, table_version = training_rows(work, cutoff), features_version(work)
-            reason = _reason(missing, rows)
-            counts = {"rows": rows.train.height, "hold_out": rows.hold_out.height}
-            value, metadata = {}, {}
-            if reason is None:
-                try:
-                    stored = trained(work, rows, table_version)
-                except ValueError as error:
-                    reason = str(error)
-                else:
-                    value[cutoff] = stored
-                    metadata[cutoff] = {
-                        "trained_on": rows.trained_on,
-                        "rows": rows.train.height,
-                        "mlflow_run": stored.run_id,
-                        "features_version": table_version,
-                    }
-            yield Computed("model", value, metadata, [Verdict("trainable", cutoff, reason, counts, acceptable=False)])
-
     made_of = {
         cutoff: digest(list(found.values())) if any(found.values()) else None for cutoff, found in versions.items()
     }
+
+    def compute(due: Keys) -> Iterator[Computed]:
+        from ml_platform.resources.scoring_process import ScoringProcess
+
+        with ScoringProcess() as process:  # it gets ready while the first model is trained
+            for cutoff in due:
+                missing = [str(key) for key, version in versions[cutoff].items() if version is None]
+                if missing:
+                    verdicts = [Verdict("trainable", cutoff, _missing(missing), acceptable=False)]
+                    yield Computed("model", {}, {}, verdicts)
+                else:
+                    version = digest([recipe_of(work.use_case).digest, made_of[cutoff]])
+                    yield _computed(work, cutoff, version, process)
+
     return Prepared({cutoff: {"features": version} for cutoff, version in made_of.items()}, compute)
+
+
+def _computed(work: Work, cutoff: Key, version: str, process: "ScoringProcess") -> Computed:
+    """The model of a cutoff, with what is said of it before it is trained and after."""
+    from ml_platform.ml.leakage import leaks_in, told
+
+    use_case, commit, where = work.use_case, features_version(work), split(work.use_case, cutoff)
+    train = labelled_rows(work, cutoff, "train", commit)
+    if train.is_empty():
+        reason = f"no rows with labels in {where['train']}; use longer windows."
+        return Computed("model", {}, {}, [Verdict("trainable", cutoff, reason, acceptable=False)])
+    try:
+        labels(train, use_case)
+    except ValueError as error:
+        return Computed("model", {}, {}, [Verdict("trainable", cutoff, str(error), acceptable=False)])
+    leaks = leaks_in(use_case, train)
+    leakage = Verdict("leakage", cutoff, told(leaks) if leaks else None, {"rows": train.height})
+    if leaks and cutoff not in work.accepted("model"):
+        return Computed("model", {}, {}, [Verdict("trainable", cutoff), leakage])
+    try:
+        model = fitted(work, train, version, cutoff)
+        columns = feature_columns(use_case, train.columns)
+        stored = kept(work, model, version, lambda: logged(work, where, model, columns, train, commit))
+    except ValueError as error:
+        return Computed("model", {}, {}, [Verdict("trainable", cutoff, str(error), acceptable=False), leakage])
+    problem = parity_problem(work, train, model.model(work, columns, stored.run_id), stored, process)
+    parity = Verdict("parity", cutoff, problem, acceptable=False)
+    shown = {
+        "trained_on": where["train"],
+        "rows": train.height,
+        "mlflow_run": stored.run_id,
+        "features_version": commit,
+        "seconds": model.ended - model.began,
+        **({"threshold": model.threshold} if model.threshold is not None else {}),
+    }
+    return Computed("model", {cutoff: stored}, {cutoff: shown}, [Verdict("trainable", cutoff), leakage, parity])
+
+
+def parity_problem(
+    work: Work, train: pl.DataFrame, model: TrainedModel, stored: StoredModel, process: "ScoringProcess"
+) -> str | None:
+    """How the stored model differs in a fresh process from the one that was trained, or None."""
+    from ml_platform.ml.parity import MOST_ROWS, RawRows, sample
+
+    use_case, folder = work.use_case, work.tracking.download(stored.address)
+    needed: Keys = [None]
+    if use_case.windows is None:
+        rows = sample(train)
+    else:
+        # of one partition, up to its middle: what comes after is left out when features are made again
+        last = train.filter(pl.col(PARTITION) == pl.col(PARTITION).max())
+        rows = last.head(-(-last.height // 2)).tail(MOST_ROWS)
+        needed = looked_at(use_case, [f"{rows[PARTITION][0]}"])[f"{rows[PARTITION][0]}"]
+    raw = None
+    if use_case.features.transform:
+        raw = RawRows(use_case, work.rows("validated_data", needed).collect())
+    return process.check(folder, rows, model.predict(rows), raw)
 
 
 def features_version(work: Work) -> int:
@@ -97,35 +176,42 @@ def features_version(work: Work) -> int:
     return work.lake.table(asset_key(work.use_case, "features")).version()
 
 
-def trained(work: Work, rows: CutoffRows, features_version: int) -> StoredModel:
-    """Train the model of one cutoff in a run of its own."""
-    use_case, tracking = work.use_case, work.tracking
-    model, columns = use_case.model, feature_columns(use_case, rows.train.columns)
-    with tracking.run(work.step, use_case.name, rows.cutoff) as run:
+def logged(
+    work: Work, where: Split, model: Fitted, columns: tuple[str, ...], train: pl.DataFrame, commit: int
+) -> StoredModel:
+    """The model in the tracking server, in a run of its own, with all that it was made of."""
+    use_case, tracking, cutoff = work.use_case, work.tracking, where.cutoff or ""
+    tracking.end_unfinished(use_case.name, lambda run: is_alive(work.instance, run))
+    with tracking.run(work.step, use_case.name, cutoff, began=model.began) as run:
         run.log_params(
             {
-                "estimator": model.estimator,
-                "seed": model.seed,
-                "trained_on": rows.trained_on,
-                "rows": rows.train.height,
+                "estimator": use_case.model.estimator,
+                "seed": use_case.model.seed,
+                "trained_on": where["train"],
+                "rows": train.height,
                 "features": json.dumps(columns),
-                "features_version": features_version,
+                "features_version": commit,
+                **({"threshold": model.threshold} if model.threshold is not None else {}),
                 **{f"params.{name}": value for name, value in model.params.items()},
             }
         )
-        pipeline = fit(use_case, rows.train, model.estimator, model.params)
-        fitted = TrainedModel(pipeline, use_case.task, columns, run.mlflow_run_id)
-        return tracking.store_model(fitted, rows.train.head(EXAMPLE_ROWS))
+        run.log_dict(use_case.model_dump(mode="json"), "use_case.json")
+        run.set_tags(run_tags(work, commit))
+        for trial in model.trials:
+            tracking.log_trial(run.mlflow_run_id, use_case.name, **trial, dagster_run=work.step.run.run_id)
+        return tracking.store_model(model.model(work, columns, run.mlflow_run_id), train.head(EXAMPLE_ROWS))
 
 
-def _reason(missing: list[str], rows: CutoffRows) -> str | None:
-    if missing:
-        return _missing(missing)
-    if rows.train.is_empty() or rows.hold_out.is_empty():
-        return (
-            f"no rows with labels in {rows.trained_on if rows.train.is_empty() else rows.held_out}; use longer windows."
-        )
-    return None
+def run_tags(work: Work, commit: int) -> dict[str, str]:
+    """What a run says of what its model is made of: how it was computed, and the commit of the features."""
+    return {RECIPE_TAG: recipe_of(work.use_case).digest, FEATURES_TAG: str(commit)}
+
+
+def prediction_tags(scores: "NDArray[np.float64]", commit: int) -> dict[str, str]:
+    """What a run says of its model's predictions on the hold-out, as it is at a commit of the features."""
+    from ml_platform.ml.evaluation import prediction_hash
+
+    return {PREDICTIONS_TAG: prediction_hash(scores), HOLD_OUT_TAG: str(commit)}
 
 
 def _missing(days: list[str]) -> str:

@@ -9,7 +9,7 @@ from ml_platform.fingerprints import recipe
 from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.training import TrainedModel
-from ml_platform.resources.tracking import Version
+from ml_platform.resources.registry import Version
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
 from ml_platform.stages.chunks import of
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
@@ -74,7 +74,7 @@ def predict(
     """A prediction for each row: its key and time, the score, and what it was made of.
 
     `prediction` is the score of the positive class or the value; with more than two classes it is the likeliest class
-    and `scores` has the score of each.
+    and `scores` has the score of each. `decision` says whether a score reaches the model's threshold.
     """
     contract = use_case.contract
     identity = [*contract.key, *([contract.event_time] if contract.event_time else [])]
@@ -84,6 +84,8 @@ def predict(
         columns = [pl.Series("prediction", likeliest), pl.Series("scores", scores.tolist())]
     else:
         columns = [pl.Series("prediction", scores)]
+        if model.threshold is not None:
+            columns.append(pl.Series("decision", scores >= model.threshold))
     rows = features.select(*identity, *([PARTITION] if use_case.windows else [])).with_columns(
         *columns, pl.lit(champion.number).alias("model_version"), pl.lit(features_version).alias("features_version")
     )

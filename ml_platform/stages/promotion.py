@@ -1,30 +1,34 @@
 """The stage `promotion`: the gates, and the alias `champion` for the model that passes them all."""
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import polars as pl
 
 from ml_platform.fingerprints import recipe
 from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.report import Report
-from ml_platform.ml.training import TrainedModel, feature_columns, fit
 from ml_platform.partitions import day_of
-from ml_platform.resources.tracking import CUTOFF_TAG, USE_CASE_TAG, StoredModel, Tracking, Version
+from ml_platform.resources.registry import Version
+from ml_platform.stages import ledger
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.cards import condition, model_card
 from ml_platform.stages.chunks import one_by_one
+from ml_platform.stages.decision import Candidate, Decision, decide, judged_as
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.model import PACKAGES
-from ml_platform.stages.training_rows import CutoffRows, features_dep, training_rows
+from ml_platform.stages.opponent import ChangedHoldOutError, opponent
+from ml_platform.stages.training_rows import features_dep
 from ml_platform.stages.work import Work
 from ml_platform.use_case import Gate, UseCase
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from ml_platform.ml.gates import Opponent
 
 COLUMNS = {
     "decided_at": pl.Datetime("us"),
@@ -32,17 +36,10 @@ COLUMNS = {
     "decision": pl.String(),
     "champion": pl.Int64(),
     "reason": pl.String(),
+    "gates": pl.String(),
 }
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What became of a model: whether it is champion now, which version that is, and why."""
-
-    version: Version
-    champion: Version | None
-    promoted: bool
-    reason: str
+ATTEMPTS = 10
+PAGE = "report.html"
 
 
 def build(use_case: UseCase) -> StageDefinition:
@@ -51,10 +48,15 @@ def build(use_case: UseCase) -> StageDefinition:
         use_case,
         "promotion",
         f"Registers the model as a version of `{use_case.registry.name}` and makes it champion if it passes all gates.",
-        deps=[features_dep(use_case), asset_key(use_case, "model"), asset_key(use_case, "evaluation")],
+        deps=[
+            features_dep(use_case),
+            *([features_dep(use_case, "validated_data")] if use_case.contract.entity and not use_case.windows else []),
+            asset_key(use_case, "model"),
+            asset_key(use_case, "evaluation"),
+        ],
         kinds={"mlflow", "deltalake"},
     )
-    gates = {gate.name: _describe(gate.model_dump(exclude_none=True)) for gate in use_case.gates}
+    gates = {gate.name: f"{condition(gate)}, judged on the 95 % interval." for gate in use_case.gates}
     config = {
         "gates": [gate.model_dump() for gate in use_case.gates],
         "refit": use_case.model.refit,
@@ -67,7 +69,12 @@ def build(use_case: UseCase) -> StageDefinition:
                 use_case, "promotion", {"evaluated": "The model was evaluated on the rows that its hold-out has now."}
             ),
             # a red gate is a verdict on the model, not on the decision, which is published either way
-            *check_specs(use_case, "promotion", gates, blocking=False),
+            *check_specs(
+                use_case,
+                "promotion",
+                {**gates, "champion_in_ledger": "The alias `champion` was moved by nobody but the ledger's writers."},
+                blocking=False,
+            ),
         ],
         recipe=lambda: recipe(["ml_platform.ml.gates:judge"], config, PACKAGES),
         prepare=prepare,
@@ -84,7 +91,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
 
     def compute(due: Keys) -> Iterator[Computed]:
         for cutoff in due:
-            verdicts, decision = judged(work, cutoff)
+            verdicts, decision = judged(work, cutoff, evaluations[cutoff])
             decisions = {cutoff: decision} if decision else {}
             metadata = {cutoff: _shown(decision)} if decision else {}
             yield Computed("promotion", decisions_table(decisions), metadata, verdicts)
@@ -92,118 +99,105 @@ def prepare(work: Work, keys: Keys) -> Prepared:
     return Prepared({cutoff: {"evaluation": evaluations[cutoff]} for cutoff in keys}, compute)
 
 
-def judged(work: Work, cutoff: Key) -> tuple[list[Verdict], Decision | None]:
+def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdict], Decision | None]:
     """What each gate says of a cutoff's model, and what became of it."""
     from ml_platform.ml.gates import judge
 
     use_case, tracking = work.use_case, work.tracking
     report = work.reports.reports(asset_key(use_case, "evaluation"), [cutoff]).get(cutoff)
-    if report is None or (stored := tracking.model_of(use_case.name, cutoff or "")).run_id != report.run_id:
+    try:
+        stored = tracking.model_of(use_case.name, cutoff or "")
+    except LookupError as error:
+        return [Verdict("evaluated", cutoff, str(error), acceptable=False)], None
+    if report is None or stored.run_id != report.run_id:
         reason = "this model has no evaluation; materialize evaluation first."
         return [Verdict("evaluated", cutoff, reason, acceptable=False)], None
-    rows, champion = training_rows(work, cutoff), tracking.champion(use_case.registry.name)
-    try:
-        scores = champion_scores(use_case, tracking, champion, report, rows)
-    except ValueError as error:
-        return [Verdict("evaluated", cutoff, str(error), acceptable=False)], None
-    reasons = {gate.name: judge(use_case, gate, report, scores) for gate in use_case.gates}
-    verdicts = [
-        Verdict(gate.name, cutoff, reasons[gate.name], _measured(report, gate), blocks=False) for gate in use_case.gates
-    ]
-    return [Verdict("evaluated", cutoff), *verdicts], decide(work, rows, stored, champion, reasons)
+    moved_by_hand: str | None = None
+    for _ in range(ATTEMPTS):
+        book, champion, moved = ledger.settled(work)
+        moved_by_hand = moved_by_hand or moved
+        versions = {one.number: one for one in tracking.versions(use_case.registry.name)}
+        known = [one for one in versions.values() if stored.run_id in judged_as(one)]
+        own = next((one for one in known if champion and one.number == champion.number), None)
+        if own:  # put there by this run before it was cut off, by another, or by hand: judged as it was then
+            champion = versions.get(book.before or 0)
+        # a newer champion may have been trained on these rows, and is not replaced by an older model anyway
+        newer = champion is not None and champion.cutoff > (cutoff or "")
+        against, untold = None, None
+        try:
+            against = None if champion is None or newer else opponent(work, champion, stored, report, cutoff)
+        except ChangedHoldOutError as error:
+            return [Verdict("evaluated", cutoff, str(error), acceptable=False)], None
+        except ValueError as error:  # whoever compares with the champion cannot tell, all others can
+            untold = str(error)
+        reasons = {
+            gate.name: untold if untold and gate.opponent == "champion" else judge(use_case, gate, report, against)
+            for gate in use_case.gates
+        }
+        candidate = Candidate(cutoff, stored, report, reasons, evaluation, known, own)
+        if decision := decide(work, book, champion, candidate):
+            verdicts = [
+                Verdict(gate.name, cutoff, reasons[gate.name], _measured(report, gate, champion, against), blocks=False)
+                for gate in use_case.gates
+            ]
+            by_hand = Verdict("champion_in_ledger", cutoff, moved_by_hand, blocks=False, warning=True)
+            page = written(work, cutoff, report, reasons, decision)
+            return [Verdict("evaluated", cutoff), *verdicts, by_hand], replace(decision, gates=reasons, page=page)
+    raise RuntimeError(f"the ledger of {use_case.name} was written by others {ATTEMPTS} times; run promotion again.")
 
 
-def champion_scores(
-    use_case: UseCase, tracking: Tracking, champion: Version | None, report: Report, rows: CutoffRows
-) -> "NDArray[np.float64] | None":
-    """The champion's scores on the report's rows, in their order; None where it is no fair opponent.
+def written(work: Work, cutoff: Key, report: Report, gates: Mapping[str, str | None], decision: Decision) -> str:
+    """Store the page about a version beside it; the page's address."""
+    from ml_platform.ml.model_card import render
 
-    That is where there is none yet, where it is this model itself, and where it is of a newer cutoff: that one may have
-    been trained on these rows.
-
-    Raises:
-        ValueError: the hold-out is not the one of the report, or lacks a column that the champion needs.
-    """
-    if champion is None or champion.run_id == report.run_id or champion.cutoff > rows.cutoff:
-        return None
-    key = use_case.contract.key
-    loaded = tracking.load_model(champion.address)
-    if lost := [name for name in loaded.columns if name not in rows.hold_out.columns]:
-        raise ValueError(
-            f"the champion, version {champion.number}, needs the feature '{lost[0]}', which is gone; restore it."
-        )
-    scored = rows.hold_out.select(key).with_columns(pl.Series("champion", loaded.predict(rows.hold_out).tolist()))
-    joined = report.scores.join(scored, on=key, how="left", maintain_order="left")
-    if joined["champion"].null_count() or joined.height != rows.hold_out.height:
-        raise ValueError("the hold-out has changed since the evaluation; materialize evaluation again.")
-    import numpy as np
-
-    return np.asarray(joined["champion"].to_list(), dtype=np.float64)
-
-
-def decide(
-    work: Work, rows: CutoffRows, stored: StoredModel, champion: Version | None, gates: Mapping[str, str | None]
-) -> Decision:
-    """Register the model, and make it champion if no gate and no newer champion speaks against it."""
-    use_case, tracking = work.use_case, work.tracking
-    name, tags = use_case.registry.name, {USE_CASE_TAG: use_case.name, CUTOFF_TAG: rows.cutoff}
-    failed = [f"{gate}: {reason}" for gate, reason in gates.items() if reason is not None]
-    if failed:
-        return Decision(tracking.register(name, stored, tags), champion, promoted=False, reason=" ".join(failed))
-    if champion is not None and champion.cutoff > rows.cutoff:
-        reason = f"the champion, version {champion.number}, is of the newer cutoff {champion.cutoff}."
-        return Decision(tracking.register(name, stored, tags), champion, promoted=False, reason=reason)
-    if use_case.model.refit:
-        stored, tags = refitted(work, rows), {**tags, "refit": "true"}
-    version = tracking.register(name, stored, tags)
-    tracking.crown(version)
-    return Decision(version, version, promoted=True, reason="all gates passed." if gates else "there are no gates.")
-
-
-def refitted(work: Work, rows: CutoffRows) -> StoredModel:
-    """The model trained once more, on all rows whose label was known by the cutoff."""
-    use_case, tracking = work.use_case, work.tracking
-    columns = feature_columns(use_case, rows.known.columns)
-    with tracking.run(work.step, use_case.name, rows.cutoff) as run:
-        run.log_params({"estimator": use_case.model.estimator, "rows": rows.known.height, "refit": True})
-        pipeline = fit(use_case, rows.known, use_case.model.estimator, use_case.model.params)
-        return tracking.store_model(
-            TrainedModel(pipeline, use_case.task, columns, run.mlflow_run_id), rows.known.head()
-        )
+    word = "Promoted" if decision.promoted else f"Kept back, champion is {decision.champion or 'none'}"
+    if not decision.promoted and decision.champion == decision.version.number:
+        word = "Champion still"
+    card = model_card(work, decision.version.number, cutoff, report, gates, f"{word}: {decision.reason}")
+    return work.tracking.log_text(decision.version.run_id, render(card), PAGE)
 
 
 def decisions_table(decisions: Mapping[str | None, Decision]) -> pl.DataFrame:
-    """Decisions as rows, with the cutoff as partition where there are partitions."""
+    """Decisions as rows, with the cutoff as partition where there are any and they have partitions."""
     rows = [
         {
             "decided_at": datetime.now(UTC).replace(tzinfo=None),
             "version": one.version.number,
             "decision": "promoted" if one.promoted else "kept",
-            "champion": one.champion.number if one.champion else None,
+            "champion": one.champion,
             "reason": one.reason,
+            "gates": json.dumps(dict(one.gates)),
         }
         for one in decisions.values()
     ]
     table = pl.DataFrame(rows, schema=COLUMNS)
-    if None in decisions:
+    if not decisions or None in decisions:
         return table
     return table.with_columns(pl.Series(PARTITION, [day_of(str(cutoff)) for cutoff in decisions], pl.Date))
 
 
-def _measured(report: Report, gate: Gate) -> dict[str, float]:
+def _measured(report: Report, gate: Gate, champion: Version | None, against: "Opponent | None") -> dict[str, Any]:
+    """What a gate was judged by: the metric with its interval, and who it was compared with on how many rows."""
     interval = report.metrics.get(gate.metric)
-    return {gate.metric: interval.point, "low": interval.low, "high": interval.high} if interval else {}
-
-
-def _describe(gate: Mapping[str, Any]) -> str:
-    metric, (condition, bound) = gate["metric"], next((key, value) for key, value in gate.items() if key != "metric")
-    return f"{metric} {condition.replace('_', ' ')} {bound}, judged on the 95 % interval."
+    found: dict[str, Any] = {}
+    if interval is not None:
+        found = {gate.metric: interval.point, "low": interval.low, "high": interval.high}
+    if gate.opponent == "champion" and champion is not None and against is not None:
+        unseen = report.scores.height if against.rows is None else int(against.rows.sum())
+        found |= {
+            "champion": champion.number,
+            "rows_compared": unseen,
+            "rows_the_champion_was_trained_on": report.scores.height - unseen,
+        }
+    return found
 
 
 def _shown(decision: Decision) -> dict[str, Any]:
+    is_file = not decision.page.startswith("http")
     return {
         "version": decision.version.number,
         "promoted": decision.promoted,
-        "champion": decision.champion.number if decision.champion else "none",
+        "champion": decision.champion or "none",
         "reason": decision.reason,
+        "report": dg.MetadataValue.path(decision.page) if is_file else dg.MetadataValue.url(decision.page),
     }

@@ -23,7 +23,7 @@ from ml_platform.stages.definition import Verdict
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
-def record(context: dg.AssetExecutionContext, events: Sequence[Event]) -> None:
+def record(context: dg.AssetExecutionContext | dg.OpExecutionContext, events: Sequence[Event]) -> None:
     """Write materializations and check evaluations to the event log, all in one batch.
 
     Dagster's `log_event` would write each by itself, and only when the step ends.

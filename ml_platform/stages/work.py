@@ -32,14 +32,14 @@ class Work:
     models: ModelIOManager
     reports: ReportIOManager
     instance: dg.DagsterInstance
-    context: dg.AssetExecutionContext | None = None
+    context: dg.AssetExecutionContext | dg.OpExecutionContext | None = None
     _versions: dict[Stage, dict[Key, str | None]] = field(default_factory=dict)
     _accepted: dict[Stage, dict[Key, Acceptance]] = field(default_factory=dict)
 
     @property
     def step(self) -> dg.AssetExecutionContext:
-        """The context of the step, which only a run has."""
-        assert self.context is not None
+        """The context of the step, which only a run of assets has."""
+        assert isinstance(self.context, dg.AssetExecutionContext)
         return self.context
 
     def store(self, stage: Stage) -> PublishingIOManager:
@@ -66,7 +66,10 @@ class Work:
             self._accepted[stage] = acceptances(self.lake, self.use_case.name, stage, today)
         return self._accepted[stage]
 
-    def rows(self, stage: Stage, keys: Keys) -> pl.LazyFrame:
-        """The published rows of some partitions of a stage's table; none where nothing was ever published."""
+    def rows(self, stage: Stage, keys: Keys, version: int | None = None) -> pl.LazyFrame:
+        """The published rows of some partitions of a stage's table; none where nothing was ever published.
+
+        `version` is the commit of the table to read, by default the newest.
+        """
         key = asset_key(self.use_case, stage)
-        return self.tables.rows(key, keys) if self.lake.table(key).exists() else pl.LazyFrame()
+        return self.tables.rows(key, keys, version) if self.lake.table(key).exists() else pl.LazyFrame()

@@ -12,7 +12,8 @@ import pytest
 from ml_platform.io_managers.models import ModelIOManager, Models
 from ml_platform.ml.training import TrainedModel, matrix, pipeline
 from ml_platform.partitions import accepted_previews
-from ml_platform.resources.tracking import StoredModel, Tracking
+from ml_platform.resources.registry import StoredModel
+from ml_platform.resources.tracking import Tracking
 
 MONDAYS = dg.WeeklyPartitionsDefinition("2024-01-01", day_offset=1, fmt="%Y-%m-%d", end_date="2024-01-29")
 WEEKLY: dict[str, Any] = {"partitions_def": MONDAYS, "backfill_policy": dg.BackfillPolicy.single_run()}
@@ -132,7 +133,7 @@ def test_only_the_cutoffs_that_are_named_are_published_each_with_its_data_versio
     assert manager.write(spec, stored, {FIRST: "0a"}) == {}
     assert manager.data_versions(spec.key, [FIRST, SECOND, THIRD]) == {FIRST: "0a"}
     assert tracking.model_of(shop, FIRST) == stored[FIRST]
-    with pytest.raises(LookupError, match=rf"has no model of cutoff '{SECOND}'; materialize its model first\.$"):
+    with pytest.raises(LookupError, match=rf"has no model of cutoff {SECOND}; materialize model first\.$"):
         tracking.model_of(shop, SECOND)
 
 

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from upath import UPath
 
 from ml_platform.io_managers.reports import ReportIOManager, dump, load
-from ml_platform.ml.report import Interval, Report
+from ml_platform.ml.report import Interval, Report, Slice
 from ml_platform.partitions import accepted_previews
 from ml_platform.resources.lake import Lake
 
@@ -29,12 +29,24 @@ BINARY = Report(
     baselines={"linear": {"roc_auc": 0.7, "log_loss": 0.25}, "prior": {}},
     figures={"roc_curve": bytes(range(256)), "empty": b""},
     scores=pl.DataFrame({"id": [3, 1], "label": [1.0, 0.0], "model": [0.1 + 0.2, 1 / 3], "prior": [0.5, None]}),
+    threshold=1 / 3,
+    slices=[
+        Slice(
+            "shop", "gehört <b>", 120, {"roc_auc": Interval(1 / 3, 0.1 + 0.2, 0.7, 0.99), "f1": Interval(0, 0, 1, 0.99)}
+        ),
+        Slice("amount", "0.5 to 1", 7, {}),
+    ],
+    importance={"amount": Interval(0.1 + 0.2, -1e-17, 1 / 3, 0.95)},
+    findings={"increases_with_amount": "3 of 120 rows fall; größer is not better.", "one_row_ms": None},
 )
 MULTICLASS = replace(
     BINARY,
+    threshold=None,
     scores=pl.DataFrame({"shop": ["ä", "b"], "label": [2.0, 0.0], "model": [[0.1, 0.2, 0.7], [1 / 3, 1 / 3, 1 / 3]]}),
 )
-WITHOUT_ROWS = replace(BINARY, metrics={}, baselines={}, figures={}, scores=BINARY.scores.clear())
+WITHOUT_ROWS = replace(
+    BINARY, metrics={}, baselines={}, figures={}, scores=BINARY.scores.clear(), slices=[], importance={}, findings={}
+)
 
 
 def assert_same(report: Report, expected: Report) -> None:

@@ -1,5 +1,6 @@
 """The tracking server: runs that end as they went, models that come back the same, and files that are not believed."""
 
+import json
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -14,7 +15,10 @@ import pytest
 
 from ml_platform.ml.training import TrainedModel, matrix, pipeline
 from ml_platform.references import load
-from ml_platform.resources.tracking import CUTOFF_TAG, MODEL_FILE, USE_CASE_TAG, StoredModel, Tracking, Version
+from ml_platform.resources.model_files import MODEL_FILE
+from ml_platform.resources.registry import CUTOFF_TAG, INPUTS_TAG, USE_CASE_TAG, StoredModel, Version
+from ml_platform.resources.scoring_process import ScoringProcess
+from ml_platform.resources.tracking import Tracking
 from ml_platform.use_case import Task
 
 ROWS = pl.DataFrame(
@@ -87,7 +91,8 @@ def in_asset(body: Callable[[dg.AssetExecutionContext], Any]) -> Any:
 def fitted(run_id: str, task: Task = "regression", estimator: str = "sklearn.linear_model.Ridge") -> TrainedModel:
     inputs = matrix(ROWS, COLUMNS)
     made = pipeline(inputs, load(estimator)()).fit(inputs, ROWS[LABELS[task]].to_numpy())
-    return TrainedModel(made, task, COLUMNS, run_id)
+    threshold = 0.3 if task == "binary_classification" else None
+    return TrainedModel(made, task, COLUMNS, run_id, threshold, {"seed": 7, "depths": [3, None], "shrink": True})
 
 
 def store(tracking: Tracking, use_case: str, cutoff: str = CUTOFF, **model: Any) -> tuple[TrainedModel, StoredModel]:
@@ -100,12 +105,6 @@ def store(tracking: Tracking, use_case: str, cutoff: str = CUTOFF, **model: Any)
 
     stored: tuple[TrainedModel, StoredModel] = in_asset(train)
     return stored
-
-
-def folder_of(stored: StoredModel) -> Path:
-    from mlflow.artifacts import download_artifacts
-
-    return Path(download_artifacts(stored.address))
 
 
 def test_a_run_that_went_well_is_finished(tracking: Tracking, client: Any) -> None:
@@ -160,6 +159,19 @@ def test_a_run_names_its_dagster_run_its_use_case_and_its_cutoff(tracking: Track
     assert run.data.tags[USE_CASE_TAG] == "linked"
     assert run.data.tags[CUTOFF_TAG] == CUTOFF
     assert client.get_experiment(run.info.experiment_id).name == "linked"
+
+
+def test_a_run_may_belong_to_another_and_begin_before_it_is_made(tracking: Tracking, client: Any) -> None:
+    trained, _ = store(tracking, "again")
+
+    def body(context: dg.AssetExecutionContext) -> str:
+        with tracking.run(context, "again", CUTOFF, began=1_700_000_000.5, parent=trained.run_id) as run:
+            return str(run.mlflow_run_id)
+
+    run_id = in_asset(body)
+    assert [run.info.run_id for run in children(client, trained.run_id)] == [run_id]
+    assert client.get_run(run_id).info.start_time == 1_700_000_000_500
+    assert "mlflow.parentRunId" not in client.get_run(trained.run_id).data.tags
 
 
 @pytest.mark.parametrize(("cutoff", "name"), [(CUTOFF, "named 2024-01-08"), ("", "named")])
@@ -221,20 +233,32 @@ def test_a_model_that_is_loaded_predicts_as_the_one_that_was_stored(
     trained, stored = store(tracking, "loaded", task=task, estimator=estimator)
     loaded = tracking.load_model(stored.address)
     assert (loaded.task, loaded.columns, loaded.run_id) == (trained.task, trained.columns, trained.run_id)
+    assert (loaded.threshold, loaded.params) == (trained.threshold, trained.params)
     np.testing.assert_allclose(loaded.predict(ROWS), trained.predict(ROWS), rtol=0, atol=1e-12)
     if task == "multiclass_classification":
         assert list(loaded.pipeline.classes_) == ["blue", "green", "red"]
+
+
+def test_a_stored_model_scores_alike_in_a_fresh_process(tracking: Tracking) -> None:
+    trained, stored = store(
+        tracking, "fresh", task="multiclass_classification", estimator="sklearn.tree.DecisionTreeClassifier"
+    )
+    with ScoringProcess() as process:
+        assert process.check(tracking.download(stored.address), ROWS, trained.predict(ROWS)) is None
+        reason = process.check(tracking.download(stored.address), ROWS, 1 - trained.predict(ROWS))
+    assert reason is not None
+    assert "40 of 40 rows differently" in reason
 
 
 def test_a_model_with_missing_integers_keeps_its_signature(tracking: Tracking) -> None:
     from mlflow.models import Model
 
     _, stored = store(tracking, "signed", task="binary_classification", estimator="sklearn.tree.DecisionTreeClassifier")
-    described = Model.load(str(folder_of(stored)))
+    described = Model.load(str(tracking.download(stored.address)))
     assert ROWS.head(3)["visits"].null_count() == 1
     assert described.signature.inputs.input_names() == list(COLUMNS)
     assert [kind.name for kind in described.signature.inputs.input_types()] == ["double", "double", "string", "double"]
-    assert described.load_input_example(str(folder_of(stored))).shape == (3, 4)
+    assert described.load_input_example(str(tracking.download(stored.address))).shape == (3, 4)
 
 
 def test_the_signature_has_the_shape_of_what_is_served(tracking: Tracking) -> None:
@@ -243,13 +267,13 @@ def test_the_signature_has_the_shape_of_what_is_served(tracking: Tracking) -> No
     _, stored = store(
         tracking, "served", task="binary_classification", estimator="sklearn.linear_model.LogisticRegression"
     )
-    served = mlflow.pyfunc.load_model(str(folder_of(stored)))
+    served = mlflow.pyfunc.load_model(str(tracking.download(stored.address)))
     assert served.metadata.signature.outputs.inputs[0].shape[1:] == served.predict(matrix(ROWS, COLUMNS)).shape[1:]
 
 
 def test_a_stored_model_is_not_found_before_it_is_published(tracking: Tracking) -> None:
     trained, stored = store(tracking, "published")
-    message = "^published has no model of cutoff '2024-01-08'; materialize its model first.$"
+    message = "^published has no model of cutoff 2024-01-08; materialize model first.$"
     with pytest.raises(LookupError, match=message):
         tracking.model_of("published", CUTOFF)
     tracking.publish_model(stored)
@@ -301,7 +325,7 @@ def test_a_model_without_partitions_has_the_empty_cutoff(tracking: Tracking) -> 
 
 
 def test_a_use_case_that_never_ran_has_no_model(tracking: Tracking) -> None:
-    with pytest.raises(LookupError, match=r"^never_ran has no model of cutoff ''"):
+    with pytest.raises(LookupError, match=r"^never_ran has no model; "):
         tracking.model_of("never_ran", "")
 
 
@@ -312,7 +336,7 @@ def trapped(tracking: Tracking) -> tuple[StoredModel, Path]:
     from sklearn.pipeline import Pipeline
 
     _, stored = store(tracking, "trapped")
-    file = folder_of(stored) / MODEL_FILE
+    file = tracking.download(stored.address) / MODEL_FILE
     skops.io.dump(Pipeline([("estimator", Trap())]), file)
     executed.clear()
     return stored, file
@@ -385,6 +409,56 @@ def test_a_description_that_asks_for_code_is_refused_and_not_run(
     assert executed == []
 
 
+def children(client: Any, parent_run_id: str) -> list[Any]:
+    """The child runs of a run, the first one first."""
+    experiment = client.get_run(parent_run_id).info.experiment_id
+    condition = f"tags.`mlflow.parentRunId` = '{parent_run_id}'"
+    found = client.search_runs([experiment], condition, order_by=["attributes.run_name"])
+    return list(found)
+
+
+def test_trials_are_children_of_the_run_that_is_open(tracking: Tracking, client: Any) -> None:
+    def body(context: dg.AssetExecutionContext) -> str:
+        with tracking.run(context, "searched", CUTOFF) as run:
+            tracking.log_trial(
+                run.mlflow_run_id, "searched", 0, {"depth": 3, "shrink": True}, "r2", 0.5, 2.0, "tried by"
+            )
+            tracking.log_trial(run.mlflow_run_id, "searched", 1, {"depth": -1}, "r2", None, 0.0, "tried by")
+            run.log_params({"seed": 0})
+            return str(run.mlflow_run_id)
+
+    parent = client.get_run(in_asset(body))
+    assert (parent.info.status, parent.data.params) == ("FINISHED", {"seed": "0"})
+    done, failed = children(client, parent.info.run_id)
+    assert (done.info.run_name, done.info.status) == ("trial 0", "FINISHED")
+    assert done.data.params == {"params.depth": "3", "params.shrink": "True"}
+    assert done.data.metrics == {"r2": 0.5}
+    assert done.data.tags[USE_CASE_TAG] == "searched"
+    assert done.data.tags["dagster_run_id"] == "tried by"
+    assert 2000 <= done.info.end_time - done.info.start_time < 12_000
+    assert (failed.info.status, failed.data.metrics) == ("FAILED", {})
+
+
+def test_a_trial_that_cannot_be_recorded_is_not_left_running(tracking: Tracking, client: Any) -> None:
+    from mlflow.exceptions import MlflowException
+
+    trained, _ = store(tracking, "unrecorded")
+    with pytest.raises(MlflowException):
+        tracking.log_trial(trained.run_id, "unrecorded", 0, {"no name?*": 3}, "r2", 0.5, 0.0, "tried by")
+    (child,) = children(client, trained.run_id)
+    assert child.info.status == "FAILED"
+
+
+def test_a_trial_is_never_taken_for_a_model(tracking: Tracking) -> None:
+    trained, stored = store(tracking, "tried")
+    tracking.publish_model(stored, "0a")
+    tracking.log_trial(trained.run_id, "tried", 0, {}, "r2", 0.5, 0.0, "tried by")
+    assert tracking.model_of("tried", CUTOFF) == stored
+    assert tracking.data_versions("tried", [CUTOFF, None]) == {CUTOFF: "0a"}
+    with pytest.raises(LookupError):
+        tracking.model_of("tried", "")
+
+
 def test_metrics_and_pictures_are_added_to_a_run_that_has_ended(tracking: Tracking, client: Any) -> None:
     trained, _ = store(tracking, "evaluated")
     tracking.log_evaluation(trained.run_id, {"r2": 0.5}, {"residuals": b"\x89PNG"})
@@ -400,11 +474,26 @@ def test_a_model_that_is_registered_twice_has_one_version(tracking: Tracking, cl
     _, first = store(tracking, "registered")
     _, second = store(tracking, "registered", cutoff="2024-01-15")
     version = tracking.register("registered", first, {CUTOFF_TAG: CUTOFF})
-    assert version == Version("registered", 1, first.run_id, CUTOFF, first.address)
+    tags = {CUTOFF_TAG: CUTOFF, INPUTS_TAG: json.dumps(version.inputs)}
+    assert version == Version("registered", 1, first.run_id, CUTOFF, first.address, tags)
+    assert version.inputs == {"visits": "double", "amount": "double", "shop": "string", "paid": "double"}
     assert tracking.register("registered", first, {CUTOFF_TAG: "another"}) == version
     assert tracking.register("registered", second, {CUTOFF_TAG: "2024-01-15"}).number == 2
     assert tracking.register("registered", first, {}) == version
     assert len(client.search_model_versions("name = 'registered'")) == 2
+
+
+def test_a_model_without_signature_is_not_registered(tracking: Tracking, client: Any) -> None:
+    from mlflow.models import Model
+
+    _, stored = store(tracking, "unsigned")
+    folder = tracking.download(stored.address)
+    described = Model.load(str(folder))
+    described.signature = None
+    described.save(str(folder / "MLmodel"))
+    with pytest.raises(ValueError, match=f"^the model of run {stored.run_id} has no signature; train it again.$"):
+        tracking.register("unsigned", stored, {CUTOFF_TAG: CUTOFF})
+    assert client.search_registered_models("name = 'unsigned'") == []
 
 
 def test_the_champion_is_the_version_that_was_crowned_last(tracking: Tracking) -> None:

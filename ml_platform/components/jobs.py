@@ -1,0 +1,151 @@
+"""The job on registered versions: what the commands promote, rollback, compare, trace and reproduce do, for the UI."""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from ml_platform.errors import UserError
+from ml_platform.resources.registry import Version
+from ml_platform.stages.work import RESOURCES, Work
+from ml_platform.use_case import UseCase
+
+Metadata = dict[str, Any]
+
+
+class Promotion(dg.Config):
+    """Which version becomes champion, and why."""
+
+    version: int = Field(description="The version that shall be champion.")
+    why: str = Field(description="Why, for the ledger.")
+    until: str = Field(
+        default="", description="The last day on which no other model takes its place by itself, such as 2018-05-31."
+    )
+
+
+class Rollback(dg.Config):
+    """To which version the champion goes back, and why."""
+
+    to: int = Field(default=0, description="The version; 0 stands for the one that the champion replaced.")
+    why: str = Field(description="Why, for the ledger.")
+
+
+class One(dg.Config):
+    """Which version it is about."""
+
+    version: int = Field(description="The version.")
+
+
+class Two(dg.Config):
+    """Which versions are compared."""
+
+    left: int = Field(description="A version.")
+    right: int = Field(description="The version to compare it with.")
+
+
+def promote(work: Work, config: Promotion) -> Metadata:
+    """Make a version champion.
+
+    Raises:
+        UserError: it cannot be, or `until` is no day.
+    """
+    from ml_platform.versions import moves
+
+    try:
+        until = date.fromisoformat(config.until) if config.until else None
+    except ValueError:
+        raise UserError(f"until {config.until} is no day; write it like 2018-05-31.") from None
+    entry = moves.promote(work, config.version, config.why, until)
+    return {"champion": entry.version, "before": entry.from_version or "none", "why": entry.why}
+
+
+def rollback(work: Work, config: Rollback) -> Metadata:
+    """Make an earlier version champion again."""
+    from ml_platform.versions import moves
+
+    entry = moves.rollback(work, config.to or None, config.why)
+    return {"champion": entry.version, "before": entry.from_version or "none", "why": entry.why}
+
+
+def compare(work: Work, config: Two) -> Metadata:
+    """Compare two versions; the page with both lies in the right one's run."""
+    from ml_platform.versions.compare import compare as compared
+    from ml_platform.versions.compare import page
+
+    found = compared(work, _version(work, config.left), _version(work, config.right))
+    differences = {name: [one.point, one.low, one.high] for name, one in found.differences.items()}
+    try:
+        file = f"compared_{config.left}_{config.right}.html"
+        address = work.tracking.log_text(found.right.run_id, page(work, found), file)
+    except UserError as error:
+        address = str(error)
+    return {"rows": found.rows, "differences": differences, "page": address}
+
+
+def trace(work: Work, config: One) -> Metadata:
+    """Show what a version was made of."""
+    from ml_platform.versions.trace import trace as traced
+
+    return dict(traced(work, _version(work, config.version)))
+
+
+def reproduce(work: Work, config: One) -> Metadata:
+    """Train a version again.
+
+    Raises:
+        UserError: its predictions are not the same; the sentence says what differs.
+    """
+    from ml_platform.versions.reproduce import reproduce as again
+
+    found = again(work, _version(work, config.version))
+    if not found.equal:
+        raise UserError(f"version {config.version} is not reproduced: {'; '.join(found.differences)}.")
+    return {"rows": found.rows, "predictions_hash": found.found}
+
+
+def _version(work: Work, number: int) -> Version:
+    version = work.tracking.version(work.use_case.registry.name, number)
+    assert version is not None
+    return version
+
+
+ACTIONS: Mapping[str, tuple[type[dg.Config], Callable[[Work, Any], Metadata]]] = {
+    "promote": (Promotion, promote),
+    "rollback": (Rollback, rollback),
+    "compare": (Two, compare),
+    "trace": (One, trace),
+    "reproduce": (One, reproduce),
+}
+
+
+def build_job(use_case: UseCase) -> dg.JobDefinition:
+    """The job on registered versions of a use case; its configuration has exactly one of the actions.
+
+    One job, and not one for each action: definitions of many use cases load as fast as they have few.
+    """
+    name = f"{use_case.name}__versions"
+
+    fields = {action: one.to_config_schema().as_field() for action, (one, _) in ACTIONS.items()}
+
+    @dg.op(
+        name=f"{name}_step",
+        config_schema=dg.Selector(fields),  # type: ignore[no-untyped-call]
+        required_resource_keys=RESOURCES,
+    )
+    def step(context: dg.OpExecutionContext) -> None:
+        ((action, values),) = context.op_config.items()
+        stored = {key: getattr(context.resources, key) for key in RESOURCES}
+        work = Work(use_case, **stored, instance=context.instance, context=context)
+        config, act = ACTIONS[action]
+        try:
+            done = act(work, config(**values))
+        except (UserError, LookupError, ValueError, ConnectionError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        context.add_output_metadata(done)
+
+    description = (
+        "Promote, roll back, compare, trace or reproduce registered versions, as the commands of that name do."
+    )
+    return dg.GraphDefinition(name=name, node_defs=[step]).to_job(description=description)

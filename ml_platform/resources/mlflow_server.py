@@ -1,0 +1,84 @@
+"""The connection to MLflow: its settings, its database, and what is said where it cannot be reached."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+
+SQLITE = "sqlite:///"
+MOST_TOLD = 500  # of the characters of an error
+
+
+class MlflowServer(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """MLflow at `uri`; `artifacts` is the address below which it stores files."""
+
+    uri: str
+    artifacts: str
+
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What is raised where the tracking server cannot be reached or does not answer."""
+        mlflow = self._mlflow()
+        from sqlalchemy.exc import SQLAlchemyError
+
+        return (mlflow.exceptions.MlflowException, SQLAlchemyError, OSError)
+
+    def is_away(self, error: Exception) -> bool:
+        """Whether one of these errors says that the server is not there, and not what it thinks of a request."""
+        mlflow = self._mlflow()
+        return not isinstance(error, mlflow.exceptions.MlflowException) or isinstance(error.__context__, OSError)
+
+    def failure(self, error: Exception) -> str:
+        """What one of these errors says, without a full stop."""
+        if isinstance(error, ConnectionError) or isinstance(error.__context__, OSError):
+            return f"the tracking server {self.uri} cannot be reached"
+        first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        return f"the tracking server {self.uri} did not take the model: {first}"
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """A block of requests.
+
+        Raises:
+            ConnectionError: the tracking server cannot be reached.
+        """
+        mlflow = self._mlflow()
+        try:
+            yield
+        except mlflow.exceptions.MlflowException as error:
+            if isinstance(error.__context__, OSError):
+                raise ConnectionError(f"{self.failure(error)}; start it, and run again.") from error
+            raise
+
+    def _mlflow(self) -> Any:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # for 7, its default, a run would hang minutes
+        import mlflow
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        if self.uri.startswith(SQLITE):
+            _make_database(Path(self.uri.removeprefix(SQLITE)), self.artifacts)
+        mlflow.set_tracking_uri(self.uri)
+        return mlflow
+
+
+def _make_database(file: Path, artifacts: str) -> None:
+    """Make MLflow's database, whole or not at all: MLflow cannot mend one that was left half-made, or made by two."""
+    if file.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.{uuid4()}")
+    SqlAlchemyStore(f"{SQLITE}{unfinished}", artifacts).engine.dispose()
+    try:
+        with suppress(FileExistsError):  # another process was first
+            os.link(unfinished, file)
+    finally:
+        unfinished.unlink()

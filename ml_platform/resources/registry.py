@@ -1,0 +1,146 @@
+"""The model registry: versions, and the alias of the champion."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml_platform.resources.mlflow_server import MlflowServer
+
+CHAMPION = "champion"
+USE_CASE_TAG, CUTOFF_TAG = "use_case", "cutoff"
+LEDGER_TAG, INPUTS_TAG = "ledger", "inputs"
+SHOWN_VERSIONS = 5
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model that lies in its run: readers find it once it is published."""
+
+    run_id: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version of a model; its tags say what it was trained on."""
+
+    name: str
+    number: int
+    run_id: str
+    cutoff: str
+    address: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The columns that the model takes by its signature, each `double` or `string`; none without one."""
+        return dict(json.loads(self.tags.get(INPUTS_TAG, "{}")))
+
+
+class Registry(MlflowServer):
+    """Registered versions in MLflow."""
+
+    def register(self, name: str, stored: StoredModel, tags: Mapping[str, str]) -> Version:
+        """The registered version of a stored model: a new one, or the one it already has.
+
+        Raises:
+            ValueError: the model has no signature; nothing was registered.
+        """
+        mlflow = self._mlflow()
+        client = mlflow.MlflowClient()
+        inputs = self.inputs(stored.address)
+        if not inputs:
+            raise ValueError(f"the model of run {stored.run_id} has no signature; train it again.")
+        try:
+            client.create_registered_model(name)
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        known = [one for one in client.search_model_versions(f"name = '{name}'") if one.source == stored.address]
+        found = (
+            known[0]
+            if known
+            else client.create_model_version(
+                name, stored.address, stored.run_id, tags={**tags, INPUTS_TAG: json.dumps(inputs)}
+            )
+        )
+        return self._version(found)
+
+    def champion(self, name: str) -> Version | None:
+        """The version with the alias `champion`, or None where there is none yet.
+
+        Raises:
+            ConnectionError: the tracking server cannot be reached.
+        """
+        mlflow = self._mlflow()
+        try:
+            with self._reached():
+                return self._version(self._registry().get_model_version_by_alias(name, CHAMPION))
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            return None
+
+    def crown(self, version: Version) -> None:
+        """Give a version the alias `champion`; the version that had it loses it in the same step."""
+        with self._reached():
+            self._registry().set_registered_model_alias(version.name, CHAMPION, str(version.number))
+
+    def version(self, name: str, number: int | None) -> Version | None:
+        """A registered version, or None where no number is given.
+
+        Raises:
+            LookupError: there is no such version.
+        """
+        if number is None:
+            return None
+        mlflow = self._mlflow()
+        try:
+            with self._reached():
+                return self._version(self._registry().get_model_version(name, str(number)))
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            known = ", ".join(str(one.number) for one in self.versions(name)[-SHOWN_VERSIONS:])
+            there_are = f"the newest are {known}" if known else "none was registered so far"
+            raise LookupError(f"{name} has no version {number}; {there_are}.") from error
+
+    def versions(self, name: str) -> list[Version]:
+        """All registered versions of a model, the oldest first."""
+        with self._reached():
+            found = self._registry().search_model_versions(f"name = '{name}'", max_results=10_000)
+        return sorted((self._version(one) for one in found), key=lambda one: one.number)
+
+    def ledger_mark(self, name: str) -> str | None:
+        """The id of the newest entry of the ledger that the champion's alias follows, None before the first."""
+        mlflow = self._mlflow()
+        try:
+            with self._reached():
+                mark: str | None = self._registry().get_registered_model(name).tags.get(LEDGER_TAG)
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        return mark
+
+    def mark_ledger(self, name: str, entry: str) -> None:
+        """Note that the champion's alias follows an entry of the ledger."""
+        with self._reached():
+            self._registry().set_registered_model_tag(name, LEDGER_TAG, entry)
+
+    def inputs(self, address: str) -> dict[str, str]:
+        """What a stored model takes by its signature: `double` or `string` for each column; empty without one."""
+        signature = self._mlflow().models.Model.load(address).signature
+        return {} if signature is None else {one.name: one.type.name for one in signature.inputs}
+
+    def _version(self, found: Any) -> Version:
+        tags = dict(found.tags)
+        return Version(found.name, int(found.version), found.run_id, tags.get(CUTOFF_TAG, ""), found.source, tags)
+
+    def _registry(self) -> Any:
+        self._mlflow()
+        # half a second less than MlflowClient, which opens the tracking store as well
+        from mlflow.tracking._model_registry.client import ModelRegistryClient
+
+        return ModelRegistryClient(self.uri, self.uri)

@@ -1,0 +1,128 @@
+"""The decision on a model: whether it becomes champion, and what speaks against it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ml_platform.io_managers.publishing import Key
+from ml_platform.ml.report import Report
+from ml_platform.ml.training import TrainedModel, feature_columns, fit
+from ml_platform.resources.registry import CUTOFF_TAG, USE_CASE_TAG, StoredModel, Version
+from ml_platform.stages import ledger
+from ml_platform.stages.evaluation import EVALUATED_TAG, WARNINGS
+from ml_platform.stages.model import features_version, parity_problem, prediction_tags, run_tags
+from ml_platform.stages.opponent import trained_tags
+from ml_platform.stages.training_rows import Part, labelled_rows, split
+from ml_platform.stages.work import Work
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a model: whether it is champion now, which version that is, and why; the address of its page.
+
+    `gates` has the reason why it fails each gate, or None.
+    """
+
+    version: Version
+    champion: int | None
+    promoted: bool
+    reason: str
+    gates: Mapping[str, str | None] = field(default_factory=dict)
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that may become champion, with why it fails each gate, or None.
+
+    `known_as` are the versions as which it is registered, two if it was trained once more; `is_champion` is that one of
+    them that is champion already, or None.
+    """
+
+    cutoff: Key
+    stored: StoredModel
+    report: Report
+    gates: Mapping[str, str | None]
+    evaluation: str | None
+    known_as: Sequence[Version]
+    is_champion: Version | None
+
+
+def decide(work: Work, book: ledger.Book, champion: Version | None, candidate: Candidate) -> Decision | None:
+    """Register the model, and make it champion if nothing speaks against it; None if the ledger has grown meanwhile."""
+    use_case, tracking = work.use_case, work.tracking
+    where = split(use_case, candidate.cutoff)
+    tags = {USE_CASE_TAG: use_case.name, CUTOFF_TAG: candidate.cutoff or ""}
+    if against := _against(book, champion, candidate):
+        return kept_back(work, book, candidate, against)
+    version = candidate.is_champion
+    reason = "all gates passed." if candidate.gates else "there are no gates."
+    if version is None:
+        part: Part
+        stored, part = candidate.stored, "train"
+        if use_case.model.refit:
+            part, tags = "known", {**tags, EVALUATED_TAG: candidate.stored.run_id}
+            stored, problem = refitted(work, candidate)
+            if problem is not None:
+                return kept_back(work, book, candidate, f"parity of the model trained once more: {problem}")
+        version = tracking.register(use_case.registry.name, stored, {**tags, **trained_tags(where, part)})
+        passed = json.dumps(candidate.gates)
+        made = ledger.entry(work, book, "promoted", version, reason, gates=passed, evaluation=candidate.evaluation)
+        if not ledger.write(work, book, made):
+            return None
+    return Decision(version, version.number, promoted=True, reason=reason)
+
+
+def kept_back(work: Work, book: ledger.Book, candidate: Candidate, reason: str) -> Decision:
+    """The decision against a model, which is registered all the same."""
+    name, where = work.use_case.registry.name, split(work.use_case, candidate.cutoff)
+    tags = {USE_CASE_TAG: work.use_case.name, CUTOFF_TAG: candidate.cutoff or "", **trained_tags(where, "train")}
+    version = candidate.is_champion or work.tracking.register(name, candidate.stored, tags)
+    return Decision(version, book.last.version if book.last else None, promoted=False, reason=reason)
+
+
+def _against(book: ledger.Book, champion: Version | None, candidate: Candidate) -> str | None:
+    """What speaks against a promotion, as sentences, or None."""
+    findings = {name: reason for name, reason in candidate.report.findings.items() if name not in WARNINGS}
+    failed = [f"{name}: {reason}" for name, reason in {**findings, **candidate.gates}.items() if reason is not None]
+    if failed:
+        return " ".join(failed)
+    if champion is not None and champion.cutoff > (candidate.cutoff or ""):
+        return f"the champion, version {champion.number}, is of the newer cutoff {champion.cutoff}."
+    last, today = book.last, datetime.now(UTC).date()
+    if last is not None and last.holds(today) and candidate.is_champion is None:
+        return f"{last.by} has put version {last.version} in place until {last.until}: {last.why}"
+    if left := book.left([one.number for one in candidate.known_as]):
+        return f"{left.by} has rolled back from this model on {left.at:%Y-%m-%d}: {left.why}"
+    return None
+
+
+def judged_as(version: Version) -> set[str]:
+    """The runs of a version: the one that trained it, and of a version trained once more the one that was judged."""
+    return {version.run_id, version.tags.get(EVALUATED_TAG, version.run_id)}
+
+
+def refitted(work: Work, candidate: Candidate) -> tuple[StoredModel, str | None]:
+    """The model trained once more, on all rows whose label was known by the cutoff, and its problem with parity.
+
+    Once is enough: what a decision before this one has trained and registered is taken as it is.
+    """
+    from ml_platform.resources.scoring_process import ScoringProcess
+
+    if found := next((one for one in candidate.known_as if EVALUATED_TAG in one.tags), None):
+        return StoredModel(found.run_id, found.address), None
+    use_case, tracking, commit = work.use_case, work.tracking, features_version(work)
+    known, model = labelled_rows(work, candidate.cutoff, "known", commit), tracking.load_model(candidate.stored.address)
+    columns = feature_columns(use_case, known.columns)
+    pipeline = fit(use_case, known, use_case.model.estimator, model.params)
+    parent = candidate.stored.run_id
+    with tracking.run(work.step, use_case.name, candidate.cutoff or "", parent=parent) as run:
+        run.log_params({"estimator": use_case.model.estimator, "rows": known.height, "refit": True})
+        again = TrainedModel(pipeline, use_case.task, columns, run.mlflow_run_id, model.threshold, model.params)
+        scores = again.predict(labelled_rows(work, candidate.cutoff, "hold_out", commit))
+        run.set_tags({**run_tags(work, commit), **prediction_tags(scores, commit)})
+        run.log_dict(use_case.model_dump(mode="json"), "use_case.json")
+        stored = tracking.store_model(again, known.head())
+    with ScoringProcess() as process:
+        return stored, parity_problem(work, known, again, stored, process)

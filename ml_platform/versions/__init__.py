@@ -1,0 +1,1 @@
+"""What is asked and done about registered versions: moves of the champion, traces, comparisons, reproduction."""

@@ -1,0 +1,81 @@
+"""Moves of the champion by a person: a promotion against or without the gates, and a rollback."""
+
+from datetime import UTC, date, datetime
+
+from ml_platform.errors import UserError
+from ml_platform.resources.registry import Version
+from ml_platform.stages import ledger
+from ml_platform.stages.attributes import asset_key
+from ml_platform.stages.opponent import is_known
+from ml_platform.stages.work import Work
+
+
+def promote(work: Work, number: int, why: str, until: date | None = None) -> ledger.Entry:
+    """Make a version champion, whatever its gates say; up to `until` no model takes its place by itself.
+
+    Raises:
+        UserError: there is no such version, it is champion already, it no longer fits the features, no reason is
+            given, or the day is over.
+    """
+    if until is not None and until < datetime.now(UTC).date():
+        raise UserError(f"{until} is over; give a later day, or none.")
+    while True:
+        book, champion, _ = ledger.settled(work)
+        version = _movable(work, champion, number, why)
+        made = ledger.entry(work, book, "overridden", version, why.strip(), until=until)
+        if ledger.write(work, book, made):
+            return made
+
+
+def rollback(work: Work, to: int | None, why: str) -> ledger.Entry:
+    """Make an earlier version champion again, by default the one that the champion has replaced.
+
+    The version that is left does not become champion by itself again.
+
+    Raises:
+        UserError: there is nothing to roll back to, the version no longer fits the features, or no reason is given.
+    """
+    while True:
+        book, champion, _ = ledger.settled(work)
+        if champion is None:
+            raise UserError(f"{work.use_case.registry.name} has no champion to roll back from.")
+        number = to if to is not None else book.before
+        if number is None:
+            raise UserError(f"version {champion.number} has replaced no other; say which one: --to VERSION.")
+        version = _movable(work, champion, number, why)
+        made = ledger.entry(work, book, "rolled_back", version, why.strip())
+        if ledger.write(work, book, made):
+            return made
+
+
+def misfit(work: Work, version: Version) -> str | None:
+    """Why a version cannot be applied to the features as they are now, or None."""
+    if not is_known(version):
+        return "it was put into MLflow by hand, and nothing says what it was trained on"
+    table = work.lake.table(asset_key(work.use_case, "features"))
+    schema = table.scan().collect_schema() if table.exists() else {}
+    if not version.inputs:
+        return "it has no signature, which says what it takes"
+    for name, kind in version.inputs.items():
+        if name not in schema:
+            return f"it needs the feature '{name}', which is gone"
+        number = schema[name].is_numeric() or str(schema[name]) == "Boolean"
+        if number != (kind == "double"):
+            given, needed = ("a number", "a text") if number else ("a text", "a number")
+            return f"its feature '{name}' is {needed}, and {given} now"
+    return None
+
+
+def _movable(work: Work, champion: Version | None, number: int, why: str) -> Version:
+    if not why.strip():
+        raise UserError('say why: --why "...".')
+    try:
+        version = work.tracking.version(work.use_case.registry.name, number)
+    except LookupError as error:
+        raise UserError(str(error)) from error
+    assert version is not None
+    if champion is not None and champion.number == number:
+        raise UserError(f"version {number} is champion already.")
+    if reason := misfit(work, version):
+        raise UserError(f"version {number} cannot be champion: {reason}; restore the features, or train it again.")
+    return version

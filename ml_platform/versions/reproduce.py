@@ -1,0 +1,87 @@
+"""The reproduction of a registered version: trained again from what was recorded, and its predictions compared."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from ml_platform.errors import UserError
+from ml_platform.fingerprints import Recipe
+from ml_platform.ml.evaluation import prediction_hash
+from ml_platform.ml.training import TrainedModel, feature_columns, fit
+from ml_platform.resources.registry import Version
+from ml_platform.stages.evaluation import EVALUATED_TAG
+from ml_platform.stages.model import FEATURES_TAG, HOLD_OUT_TAG, PREDICTIONS_TAG, RECIPE_TAG, recipe_of
+from ml_platform.stages.recipes import load
+from ml_platform.stages.training_rows import Part, labelled_rows
+from ml_platform.stages.work import Work
+from ml_platform.use_case import UseCase
+from ml_platform.versions.trace import run_of
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Whether a version trained again predicts the same, by the hash of its predictions on the hold-out.
+
+    `differences` are sentences on what is not as it was: code, environment, configuration.
+    """
+
+    equal: bool
+    recorded: str
+    found: str
+    rows: int
+    differences: list[str]
+
+
+def reproduce(work: Work, version: Version) -> Reproduction:
+    """Train a version again from the recorded commit of the features, parameters and seed, with the code of now.
+
+    Raises:
+        UserError: what it was made of is gone, or was never recorded.
+    """
+    from deltalake.exceptions import DeltaError
+
+    run = run_of(work, version)
+    before = load(work.lake, run.tags[RECIPE_TAG])
+    use_case = UseCase.model_validate(work.tracking.read_json(version.run_id, "use_case.json"))
+    # the file lies in the tracking server, where others write too: it must not name what is imported here
+    if json.dumps(use_case.model.estimator) != before.config["model.estimator"]:
+        raise UserError(
+            f"use_case.json of run {version.run_id} names another estimator than was trained; it was changed."
+        )
+    then, cutoff = replace(work, use_case=use_case), version.cutoff or None
+    part: Part = "known" if EVALUATED_TAG in version.tags else "train"
+    try:
+        train = labelled_rows(then, cutoff, part, int(run.tags[FEATURES_TAG]))
+        hold_out = labelled_rows(then, cutoff, "hold_out", int(run.tags[HOLD_OUT_TAG]))
+    except (OSError, DeltaError, pl.exceptions.PolarsError) as error:
+        commit = run.tags[FEATURES_TAG]
+        raise UserError(f"the features of then, commit {commit}, cannot be read: {error}") from error
+    stored = work.tracking.load_model(version.address)
+    try:
+        pipeline = fit(use_case, train, use_case.model.estimator, stored.params)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{version.name} {version.number} cannot be trained again: {error}") from error
+    again = TrainedModel(pipeline, use_case.task, feature_columns(use_case, train.columns), version.run_id)
+    recorded, found = run.tags[PREDICTIONS_TAG], prediction_hash(again.predict(hold_out))
+    now, written = recipe_of(use_case), recipe_of(work.use_case)
+    differences = [*_differences(before, now), *_changed("configuration", before.config, written.config)]
+    if recorded != found and not differences:
+        differences = [
+            "nothing that is recorded differs: the estimator is not deterministic, or the machine is another"
+        ]
+    return Reproduction(recorded == found, recorded, found, hold_out.height, differences)
+
+
+def _differences(before: Recipe, now: Recipe) -> Iterator[str]:
+    yield from _changed("code", before.code, now.code)
+    yield from _changed("environment", before.environment, now.environment)
+
+
+def _changed(kind: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            was, is_now = before.get(name, "not there"), now.get(name, "not there")
+            yield f"{kind} {name} was {was} and is {is_now}"

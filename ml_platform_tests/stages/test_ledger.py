@@ -1,0 +1,226 @@
+"""The ledger only grows, by one writer at a time, and says how to go back down the line of champions."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Barrier
+
+import dagster as dg
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from ml_platform.cli.project import Project
+from ml_platform.resources.lake import Lake
+from ml_platform.resources.registry import Version
+from ml_platform.resources.tracking import Tracking
+from ml_platform.stages import ledger
+from ml_platform.stages.ledger import Book, Entry, Event
+from ml_platform.stages.work import Work
+from ml_platform.versions.moves import promote, rollback
+
+BEGIN = datetime(2024, 1, 1)
+
+
+def book(*moves: tuple[Event, int | None]) -> Book:
+    """A ledger of these moves, a day apart."""
+    entries: list[Entry] = []
+    for number, (event, version) in enumerate(moves):
+        before = entries[-1].version if entries else None
+        at = BEGIN + timedelta(days=number)
+        entries.append(Entry(f"{number}", at, event, version, before, "", "someone", "so"))
+    return Book(len(entries) - 1, entries)
+
+
+UP: tuple[tuple[Event, int | None], ...] = (("promoted", 1), ("promoted", 2), ("promoted", 3))
+
+
+@pytest.mark.parametrize(
+    ("moves", "before"),
+    [
+        ([], None),
+        ([("promoted", 1)], None),
+        (UP, 2),
+        ([*UP, ("rolled_back", 2)], 1),
+        ([*UP, ("rolled_back", 2), ("rolled_back", 1)], None),
+        ([*UP, ("rolled_back", 1)], None),
+        # what was left is not what it leads back to
+        ([*UP, ("rolled_back", 2), ("promoted", 4)], 2),
+        ([*UP, ("rolled_back", 2), ("overridden", 3)], 2),
+        # a version that was never champion stands where the one stood that was left
+        ([*UP, ("rolled_back", 7)], 2),
+        # an old champion put in place again has replaced the newest, and then the line goes on, not round
+        ([*UP, ("overridden", 1)], 3),
+        ([*UP, ("overridden", 1), ("rolled_back", 3)], 2),
+        ([*UP, ("moved_in_mlflow", 1)], 3),
+        # where there was none, there is nothing to go back to
+        ([*UP, ("moved_in_mlflow", None)], None),
+        ([*UP, ("moved_in_mlflow", None), ("promoted", 4)], None),
+    ],
+)
+def test_the_version_that_the_champion_replaced(moves: list[tuple[Event, int | None]], before: int | None) -> None:
+    assert book(*moves).before == before
+
+
+def test_what_was_rolled_back_from_is_left_until_it_is_put_in_place() -> None:
+    assert book(*UP).left([3]) is None
+    left = book(*UP, ("rolled_back", 2))
+    assert left.left([3]) == left.last
+    assert left.left([2]) is None
+    assert left.left([]) is None
+    assert book(*UP, ("rolled_back", 2), ("overridden", 3)).left([3]) is None
+    assert book(*UP, ("rolled_back", 2), ("rolled_back", 3)).left([3]) is None
+
+
+def test_the_entry_of_a_moment() -> None:
+    found = book(*UP)
+    assert found.as_of(BEGIN - timedelta(seconds=1)) is None
+    assert found.as_of(BEGIN) == found.entries[0]
+    assert found.as_of(BEGIN + timedelta(hours=47)) == found.entries[1]
+
+
+def test_rows_are_added_only_after_the_commit_that_was_read(tmp_path: Path) -> None:
+    table = Lake(root=str(tmp_path)).table(dg.AssetKey("book"))
+    rows = pl.DataFrame({"number": [1]})
+    assert table.append_after(None, rows)
+    assert not table.append_after(None, rows)
+    assert table.append_after(0, rows)
+    assert not table.append_after(0, rows)
+    assert table.append_after(1, rows)
+    assert table.scan().collect().height == 3
+
+
+def test_of_many_writers_at_once_one_comes_first(tmp_path: Path) -> None:
+    table = Lake(root=str(tmp_path)).table(dg.AssetKey("book"))
+    for version in (None, 0, 1):
+        barrier = Barrier(4)
+
+        def add(number: int, version: int | None = version, barrier: Barrier = barrier) -> bool:
+            barrier.wait()
+            return table.append_after(version, pl.DataFrame({"number": [number]}))
+
+        with ThreadPoolExecutor(4) as threads:
+            assert sorted(threads.map(add, range(4))) == [False, False, False, True]
+    assert table.scan().collect().height == 3
+
+
+def version_of(work: Work, number: int) -> Version:
+    found = work.tracking.version("payments", number)
+    assert found is not None
+    return found
+
+
+def test_who_wrote_on_an_old_ledger_has_to_read_it_again(registered: Project) -> None:
+    work = registered.work("payments")
+    first, second = ledger.read(work), ledger.read(work)
+    assert ledger.write(work, first, ledger.entry(work, first, "overridden", version_of(work, 1), "first"))
+    late = ledger.entry(work, second, "overridden", version_of(work, 2), "second")
+    assert not ledger.write(work, second, late)
+    assert [one.why for one in ledger.read(work).entries[3:]] == ["first"]
+    champion = work.tracking.champion("payments")
+    assert champion is not None
+    assert champion.number == 1
+
+
+def test_two_people_at_once_both_get_their_way_one_after_the_other(registered: Project) -> None:
+    barrier = Barrier(2)
+
+    def move(number: int) -> Entry:
+        work = registered.work("payments")
+        barrier.wait()
+        return promote(work, number, f"for {number}")
+
+    work = registered.work("payments")
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(move, (1, 2)))
+    entries = ledger.read(work).entries
+    assert sorted(one.why for one in entries[3:]) == ["for 1", "for 2"]
+    assert [one.from_version for one in entries] == [None, *(one.version for one in entries[:-1])]
+    champion = work.tracking.champion("payments")
+    assert champion is not None
+    assert champion.number == entries[-1].version
+    assert ledger.settled(work) == (ledger.read(work), champion, None)
+
+
+def test_a_slow_writer_does_not_crown_over_a_newer_entry(registered: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, crown, slow = registered.work("payments"), Tracking.crown, [True]
+
+    def late(self: Tracking, version: Version) -> None:
+        if slow.pop() if slow else False:
+            promote(registered.work("payments"), 2, "meanwhile")
+        crown(self, version)
+
+    monkeypatch.setattr(Tracking, "crown", late)
+    promote(work, 1, "slowly")
+    champion = work.tracking.champion("payments")
+    assert champion is not None
+    assert champion.number == 2
+    assert [one.version for one in ledger.read(work).entries[3:]] == [1, 2]
+
+
+def test_a_move_that_others_make_meanwhile_is_not_taken_for_one_by_hand(
+    registered: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, read, once = registered.work("payments"), Tracking.champion, [True]
+
+    def early(self: Tracking, name: str) -> Version | None:
+        found = read(self, name)
+        if once.pop() if once else False:
+            promote(registered.work("payments"), 1, "meanwhile")
+        return found
+
+    monkeypatch.setattr(Tracking, "champion", early)
+    found, champion, moved = ledger.settled(work)
+    assert moved is None
+    assert champion is not None
+    assert champion.number == 1
+    assert [one.event for one in found.entries] == ["promoted"] * 3 + ["overridden"]
+
+
+def test_the_ledger_has_only_appends_and_says_all_of_a_move(registered: Project) -> None:
+    work = registered.work("payments")
+    rollback(work, None, "complaints")
+    history = DeltaTable(work.lake.address(ledger.ledger_key("payments"))).history()
+    assert [one["operation"] for one in history] == ["WRITE"] * 4
+    assert {one["operationParameters"]["mode"] for one in history} <= {"Append", "ErrorIfExists"}
+    promoted, last = ledger.read(work).entries[2:]
+    assert (promoted.version, promoted.from_version, promoted.cutoff) == (3, 2, "2018-04-30")
+    assert promoted.by
+    assert promoted.why == "all gates passed."
+    assert json.loads(promoted.gates) == {"roc_auc_at_least": None, "roc_auc_no_worse_than_champion": None}
+    assert registered.instance.get_run_by_id(str(promoted.dagster_run)) is not None
+    assert (last.event, last.version, last.from_version, last.why) == ("rolled_back", 2, 3, "complaints")
+    shown = registered.instance.fetch_materializations(ledger.ledger_key("payments"), limit=1).records[0]
+    event = shown.asset_materialization
+    assert event is not None
+    values = {name: value.value for name, value in event.metadata.items()}
+    assert values["event"] == "rolled_back"
+    assert (values["version"], values["from_version"], values["why"]) == (2, 3, "complaints")
+
+
+def test_entries_keep_their_order_though_a_clock_be_behind(registered: Project) -> None:
+    work = registered.work("payments")
+    before = ledger.read(work)
+    assert before.last is not None
+    ahead = Entry(**{**vars(before.last), "id": "ahead", "at": before.last.at + timedelta(hours=1)})
+    assert ledger.write(work, before, ahead)
+    made = rollback(work, None, "complaints")
+    assert made.at > ahead.at
+    assert ledger.read(work).last == made
+
+
+def test_a_lost_registry_is_entered_once(registered: Project) -> None:
+    (registered.folder / ".ml_platform" / "mlflow.db").unlink()
+    work = registered.work("payments")
+    found, champion, reason = ledger.settled(work)
+    assert champion is None
+    assert reason is not None
+    assert reason.startswith("MLflow has no version 3 any more, which was champion; none is now")
+    assert found.last is not None
+    assert (found.last.event, found.last.version, found.last.from_version) == ("moved_in_mlflow", None, 3)
+    assert ledger.settled(work) == (found, None, None)
+
+
+def test_nothing_was_ever_promoted(payments: Project) -> None:
+    assert ledger.settled(payments.work("payments")) == (Book(None, []), None, None)

@@ -1,0 +1,101 @@
+"""Versions are compared on rows that neither was trained on."""
+
+from dataclasses import replace
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+from deltalake import write_deltalake
+
+from ml_platform.cli.project import Project
+from ml_platform.errors import UserError
+from ml_platform.ml.report import MODEL
+from ml_platform.resources.registry import StoredModel, Version
+from ml_platform.stages.opponent import opponent, unseen
+from ml_platform.stages.training_rows import held_out_by, labelled_rows
+from ml_platform.stages.work import Work
+from ml_platform.versions.compare import compare, page
+from ml_platform_tests.examples import use_case
+
+CUTOFF = "2018-04-30"
+
+
+def version_of(work: Work, number: int) -> Version:
+    found = work.tracking.version("payments", number)
+    assert found is not None
+    return found
+
+
+def test_a_version_does_not_differ_from_itself(registered: Project) -> None:
+    work = registered.work("payments")
+    found = compare(work, version_of(work, 3), version_of(work, 3))
+    assert found.differences
+    assert {(one.point, one.low, one.high) for one in found.differences.values()} == {(0.0, 0.0, 0.0)}
+
+
+def test_two_versions_are_compared_on_the_newer_one_s_hold_out_and_the_sign_is_that_of_right_minus_left(
+    registered: Project,
+) -> None:
+    work = registered.work("payments")
+    found = compare(work, version_of(work, 1), version_of(work, 3))
+    back = compare(work, version_of(work, 3), version_of(work, 1))
+    assert found.hold_out_of == back.hold_out_of == 3
+    assert found.rows == back.rows == labelled_rows(work, CUTOFF, "hold_out").height
+    for name, one in found.differences.items():
+        assert one.point == pytest.approx(-back.differences[name].point)
+
+
+def test_rows_that_one_of_them_was_trained_on_are_left_out(registered: Project) -> None:
+    work = registered.work("payments")
+    left, right, rows = version_of(work, 1), version_of(work, 3), labelled_rows(work, CUTOFF, "hold_out")
+    tags = {**left.tags, "trained_from": "2018-04-20T00:00:00", "trained_until": "2018-04-26T00:00:00"}
+    seen = (rows["TX_DATETIME"].dt.day() < 26).sum()
+    assert 0 < seen < rows.height
+    assert compare(work, replace(left, tags=tags), right).rows == rows.height - seen
+    with pytest.raises(UserError, match=r"^there are no rows that neither version 1 nor 3 was trained on"):
+        compare(work, replace(left, tags={**tags, "trained_until": "2018-05-26T00:00:00"}), right)
+
+
+def test_the_champion_is_judged_on_the_challenger_s_rows_in_their_order(registered: Project) -> None:
+    work = registered.work("payments")
+    report = work.reports.reports(dg.AssetKey(["payments", "evaluation"]), [CUTOFF])[CUTOFF]
+    # the challenger as its own opponent has its own scores, row by row
+    own = version_of(work, 3)
+    found = opponent(work, own, StoredModel(own.run_id, own.address), report, CUTOFF)
+    np.testing.assert_allclose(found.scores, report.scores[MODEL].to_numpy(), rtol=0, atol=1e-12)
+    assert found.rows is not None
+    assert found.rows.all()
+    rows = labelled_rows(work, CUTOFF, "hold_out")
+    tags = {"trained_from": "2018-04-26T00:00:00", "trained_until": "2018-04-27T00:00:00"}
+    mask = unseen(work, tags, CUTOFF, rows)
+    assert mask.to_list() == [day != 26 for day in rows["TX_DATETIME"].dt.day()]
+
+
+def test_without_partitions_the_share_held_out_is_what_a_version_was_not_trained_on(registered: Project) -> None:
+    work = replace(registered.work("payments"), use_case=use_case(partitions="none"))
+    rows = pl.DataFrame({name: range(1000) for name in held_out_by(work.use_case)})
+    masks = {
+        share: unseen(work, {"hold_out_share": share, "held_out_by": '["id"]'}, None, rows) for share in ("0.2", "0.4")
+    }
+    assert 150 < masks["0.2"].sum() < 250
+    assert 350 < masks["0.4"].sum() < 450
+    assert (masks["0.4"] | ~masks["0.2"]).all()
+
+
+def test_the_page_has_both_versions_and_needs_no_other_file(registered: Project) -> None:
+    work = registered.work("payments")
+    text = page(work, compare(work, version_of(work, 2), version_of(work, 3)))
+    assert "payments 2" in text
+    assert "payments 3" in text
+    assert 'src="http' not in text
+    assert "<link" not in text
+
+
+def test_a_version_that_no_longer_fits_the_features_is_not_compared(registered: Project) -> None:
+    work = registered.work("payments")
+    table = work.lake.table(dg.AssetKey(["payments", "features"]))
+    changed = table.scan().collect().drop("TX_AMOUNT")
+    write_deltalake(table.address, changed, mode="overwrite", schema_mode="overwrite", partition_by=["partition"])
+    with pytest.raises(UserError, match=r"^version 2 cannot be compared: it needs the feature 'TX_AMOUNT', which is"):
+        compare(work, version_of(work, 2), version_of(work, 3))
