@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import polars as pl
 from deltalake import DeltaTable, write_deltalake
 
 from ml_platform.defs.card_fraud.features import build
+
+if TYPE_CHECKING:
+    from ml_platform.use_case import UseCase
 
 TYPES = {
     "TRANSACTION_ID": pl.Int64(),
@@ -159,6 +163,14 @@ def features_of(lake: Path, validated: pl.DataFrame, days: Sequence[date]) -> pl
     return made
 
 
+def described(lake: Path, use_case: "UseCase", rows: pl.DataFrame) -> pl.DataFrame:
+    """The entity of rows of features and the columns that cut them into slices, from the validated rows if need be."""
+    names = list(dict.fromkeys([*filter(None, [use_case.contract.entity]), *use_case.evaluation.slices]))
+    elsewhere = [name for name in names if name not in rows.columns]
+    validated = pl.scan_delta(str(lake / "validated_data")).select(KEY, TIME, *elsewhere)
+    return rows.lazy().join(validated, on=[KEY, TIME], how="left", maintain_order="left").select(names).collect()
+
+
 def champion(lake: Path, use_case_file: Path, cutoff: date, days: Sequence[date]) -> dict[str, float]:
     """Train, evaluate and judge the model of a cutoff, store it with its report, and predict all days.
 
@@ -171,6 +183,7 @@ def champion(lake: Path, use_case_file: Path, cutoff: date, days: Sequence[date]
     from ml_platform.ml.evaluation import evaluate
     from ml_platform.ml.gates import judge
     from ml_platform.ml.splits import windows_before
+    from ml_platform.ml.thresholds import threshold_of
     from ml_platform.ml.training import TrainedModel, feature_columns, fit
     from ml_platform.use_case import UseCase
 
@@ -182,8 +195,12 @@ def champion(lake: Path, use_case_file: Path, cutoff: date, days: Sequence[date]
         for window in (windows.train, windows.hold_out)
     )
     columns = feature_columns(use_case, train.columns)
-    model = TrainedModel(fit(use_case, train, use_case.model.estimator, {}), use_case.task, columns, "bare")
-    report = evaluate(use_case, model, train, hold_out, (str(windows.train), str(windows.hold_out)))
+    estimator, params = use_case.model.estimator, use_case.model.params
+    threshold = threshold_of(use_case, train, estimator, params)
+    pipeline = fit(use_case, train, estimator, params)
+    model = TrainedModel(pipeline, use_case.task, columns, "bare", threshold, params)
+    words = str(windows.train), str(windows.hold_out)
+    report = evaluate(use_case, model, train, hold_out, described(lake, use_case, hold_out), None, words)
     for gate in use_case.gates:
         if reason := judge(use_case, gate, report, None):
             raise SystemExit(reason)
