@@ -58,6 +58,7 @@ def kill_all(folders: dict[str, str]) -> None:
             finally:
                 os._exit(70)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+        sys.stdout.flush()  # a child would write what it inherits once more
 
 
 def killed(name: str, folder: Path) -> None:
