@@ -254,4 +254,11 @@ class Tracking(Registry):
         mlflow = self._mlflow()
         with self._reached():
             found = mlflow.get_experiment_by_name(name)
-        return str(found.experiment_id if found else mlflow.create_experiment(name, f"{self.artifacts}/{name}"))
+            if found is None:
+                try:
+                    return str(mlflow.create_experiment(name, f"{self.artifacts}/{name}"))
+                except mlflow.exceptions.MlflowException:
+                    found = mlflow.get_experiment_by_name(name)
+                    if found is None:  # so it was not another process that was first
+                        raise
+        return str(found.experiment_id)

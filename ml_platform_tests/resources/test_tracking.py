@@ -524,3 +524,20 @@ def test_telemetry_that_someone_turned_on_stays_on(tracking: Tracking, monkeypat
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
     tracking.champion("never_registered")
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
+
+
+def test_an_experiment_that_another_process_has_made_meanwhile_is_taken(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    tracking._experiment("made_first")
+    look, looked = mlflow.get_experiment_by_name, []
+
+    def late(name: str) -> Any:
+        looked.append(name)
+        return None if len(looked) == 1 else look(name)
+
+    monkeypatch.setattr(mlflow, "get_experiment_by_name", late)
+    assert tracking._experiment("made_first") == look("made_first").experiment_id
+    assert looked == ["made_first", "made_first"]
