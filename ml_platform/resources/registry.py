@@ -10,6 +10,7 @@ from ml_platform.resources.mlflow_server import MlflowServer
 CHAMPION = "champion"
 USE_CASE_TAG, CUTOFF_TAG = "use_case", "cutoff"
 LEDGER_TAG, INPUTS_TAG = "ledger", "inputs"
+EVALUATED_TAG = "evaluated_run"  # of a version that was trained once more: the run of the model that was judged
 SHOWN_VERSIONS = 5
 
 
@@ -36,6 +37,11 @@ class Version:
     def inputs(self) -> dict[str, str]:
         """The columns that the model takes by its signature, each `double` or `string`; none without one."""
         return dict(json.loads(self.tags.get(INPUTS_TAG, "{}")))
+
+    @property
+    def judged_run_id(self) -> str:
+        """The run of the model that was judged: its own, unless it was trained once more after that."""
+        return self.tags.get(EVALUATED_TAG, self.run_id)
 
 
 class Registry(MlflowServer):

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.report import Report
 from ml_platform.ml.training import TrainedModel, feature_columns, fit
-from ml_platform.resources.registry import CUTOFF_TAG, USE_CASE_TAG, StoredModel, Version
+from ml_platform.resources.registry import CUTOFF_TAG, EVALUATED_TAG, USE_CASE_TAG, StoredModel, Version
 from ml_platform.stages import ledger
-from ml_platform.stages.evaluation import EVALUATED_TAG, WARNINGS
+from ml_platform.stages.evaluation import WARNINGS
 from ml_platform.stages.model import features_version, parity_problem, prediction_tags, run_tags
 from ml_platform.stages.opponent import trained_tags
 from ml_platform.stages.training_rows import Part, labelled_rows, split
@@ -51,22 +51,18 @@ class Candidate:
 
 def decide(work: Work, book: ledger.Book, champion: Version | None, candidate: Candidate) -> Decision | None:
     """Register the model, and make it champion if nothing speaks against it; None if the ledger has grown meanwhile."""
-    use_case, tracking = work.use_case, work.tracking
-    where = split(use_case, candidate.cutoff)
-    tags = {USE_CASE_TAG: use_case.name, CUTOFF_TAG: candidate.cutoff or ""}
     if against := _against(book, champion, candidate):
         return kept_back(work, book, candidate, against)
     version = candidate.is_champion
     reason = "all gates passed." if candidate.gates else "there are no gates."
     if version is None:
-        part: Part
-        stored, part = candidate.stored, "train"
-        if use_case.model.refit:
-            part, tags = "known", {**tags, EVALUATED_TAG: candidate.stored.run_id}
+        if work.use_case.model.refit:
             stored, problem = refitted(work, candidate)
             if problem is not None:
                 return kept_back(work, book, candidate, f"parity of the model trained once more: {problem}")
-        version = tracking.register(use_case.registry.name, stored, {**tags, **trained_tags(where, part)})
+            version = registered(work, candidate, stored, "known", {EVALUATED_TAG: candidate.stored.run_id})
+        else:
+            version = registered(work, candidate, candidate.stored, "train", {})
         passed = json.dumps(candidate.gates)
         made = ledger.entry(work, book, "promoted", version, reason, gates=passed, evaluation=candidate.evaluation)
         if not ledger.write(work, book, made):
@@ -76,10 +72,15 @@ def decide(work: Work, book: ledger.Book, champion: Version | None, candidate: C
 
 def kept_back(work: Work, book: ledger.Book, candidate: Candidate, reason: str) -> Decision:
     """The decision against a model, which is registered all the same."""
-    name, where = work.use_case.registry.name, split(work.use_case, candidate.cutoff)
-    tags = {USE_CASE_TAG: work.use_case.name, CUTOFF_TAG: candidate.cutoff or "", **trained_tags(where, "train")}
-    version = candidate.is_champion or work.tracking.register(name, candidate.stored, tags)
+    version = candidate.is_champion or registered(work, candidate, candidate.stored, "train", {})
     return Decision(version, book.last.version if book.last else None, promoted=False, reason=reason)
+
+
+def registered(work: Work, candidate: Candidate, stored: StoredModel, part: Part, more: Mapping[str, str]) -> Version:
+    """A model of the candidate's cutoff as a version, with what it was trained on, a part of the rows."""
+    use_case, cutoff = work.use_case, candidate.cutoff
+    tags = {USE_CASE_TAG: use_case.name, CUTOFF_TAG: cutoff or "", **trained_tags(split(use_case, cutoff), part)}
+    return work.tracking.register(use_case.registry.name, stored, {**tags, **more})
 
 
 def _against(book: ledger.Book, champion: Version | None, candidate: Candidate) -> str | None:
@@ -96,11 +97,6 @@ def _against(book: ledger.Book, champion: Version | None, candidate: Candidate) 
     if left := book.left([one.number for one in candidate.known_as]):
         return f"{left.by} has rolled back from this model on {left.at:%Y-%m-%d}: {left.why}"
     return None
-
-
-def judged_as(version: Version) -> set[str]:
-    """The runs of a version: the one that trained it, and of a version trained once more the one that was judged."""
-    return {version.run_id, version.tags.get(EVALUATED_TAG, version.run_id)}
 
 
 def refitted(work: Work, candidate: Candidate) -> tuple[StoredModel, str | None]:

@@ -20,7 +20,6 @@ from ml_platform.stages.training_rows import features_dep, features_versions, la
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
 
-EVALUATED_TAG = "evaluated_run"  # of a version that was trained once more: the run of the model that was judged
 DASH = "\u00a0-\u00a0"  # an interval stays on one line
 WARNINGS = {IMPORTANCE_SHIFT}
 
@@ -143,9 +142,9 @@ def champion_importance(work: Work, run_id: str) -> Mapping[str, Any] | None:
     champion = work.tracking.champion(work.use_case.registry.name)
     if champion is None or champion.run_id == run_id:
         return None
-    cutoff, evaluated = champion.cutoff or None, champion.tags.get(EVALUATED_TAG, champion.run_id)
+    cutoff = champion.cutoff or None
     report = work.reports.reports(asset_key(work.use_case, "evaluation"), [cutoff]).get(cutoff)
-    return report.importance if report is not None and report.run_id == evaluated else None
+    return report.importance if report is not None and report.run_id == champion.judged_run_id else None
 
 
 def shown(report: Report) -> dict[str, Any]:

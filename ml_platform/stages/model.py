@@ -101,6 +101,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
     def compute(due: Keys) -> Iterator[Computed]:
         from ml_platform.resources.scoring_process import ScoringProcess
 
+        made_by = recipe_of(work.use_case).digest
         with ScoringProcess() as process:  # it gets ready while the first model is trained
             for cutoff in due:
                 missing = [str(key) for key, version in versions[cutoff].items() if version is None]
@@ -108,7 +109,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
                     verdicts = [Verdict("trainable", cutoff, _missing(missing), acceptable=False)]
                     yield Computed("model", {}, {}, verdicts)
                 else:
-                    version = digest([recipe_of(work.use_case).digest, made_of[cutoff]])
+                    version = digest([made_by, made_of[cutoff]])
                     yield _computed(work, cutoff, version, process)
 
     return Prepared({cutoff: {"features": version} for cutoff, version in made_of.items()}, compute)

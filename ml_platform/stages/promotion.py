@@ -19,7 +19,7 @@ from ml_platform.stages import ledger
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.cards import condition, model_card
 from ml_platform.stages.chunks import one_by_one
-from ml_platform.stages.decision import Candidate, Decision, decide, judged_as
+from ml_platform.stages.decision import Candidate, Decision, decide
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.model import PACKAGES
 from ml_platform.stages.opponent import ChangedHoldOutError, opponent
@@ -117,7 +117,7 @@ def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdic
         book, champion, moved = ledger.settled(work)
         moved_by_hand = moved_by_hand or moved
         versions = {one.number: one for one in tracking.versions(use_case.registry.name)}
-        known = [one for one in versions.values() if stored.run_id in judged_as(one)]
+        known = [one for one in versions.values() if stored.run_id in {one.run_id, one.judged_run_id}]
         own = next((one for one in known if champion and one.number == champion.number), None)
         if own:  # put there by this run before it was cut off, by another, or by hand: judged as it was then
             champion = versions.get(book.before or 0)

@@ -17,7 +17,6 @@ from ml_platform.ml.training import labels
 from ml_platform.resources.registry import Version
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.cards import model_card
-from ml_platform.stages.evaluation import EVALUATED_TAG
 from ml_platform.stages.opponent import unseen
 from ml_platform.stages.training_rows import labelled_rows, with_columns
 from ml_platform.stages.work import Work
@@ -97,8 +96,7 @@ def _card(work: Work, version: Version) -> "ModelCard":
     key, cutoff = asset_key(work.use_case, "promotion"), version.cutoff or None
     report = work.reports.reports(asset_key(work.use_case, "evaluation"), [cutoff]).get(cutoff)
     decided = work.rows("promotion", [cutoff]).filter(pl.col("version") == version.number).collect()
-    evaluated = version.tags.get(EVALUATED_TAG, version.run_id)
-    if report is None or report.run_id != evaluated or decided.is_empty():
+    if report is None or report.run_id != version.judged_run_id or decided.is_empty():
         raise UserError(
             f"the evaluation of version {version.number} was replaced by that of another model of "
             f"{cutoff or 'this use case'}; {key.to_user_string()} has the newest, so there is no page of it."

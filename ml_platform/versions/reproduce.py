@@ -11,8 +11,7 @@ from ml_platform.errors import UserError
 from ml_platform.fingerprints import Recipe
 from ml_platform.ml.evaluation import prediction_hash
 from ml_platform.ml.training import TrainedModel, feature_columns, fit
-from ml_platform.resources.registry import Version
-from ml_platform.stages.evaluation import EVALUATED_TAG
+from ml_platform.resources.registry import EVALUATED_TAG, Version
 from ml_platform.stages.model import FEATURES_TAG, HOLD_OUT_TAG, PREDICTIONS_TAG, RECIPE_TAG, recipe_of
 from ml_platform.stages.recipes import load
 from ml_platform.stages.training_rows import Part, labelled_rows

@@ -23,10 +23,9 @@ from mlflow import MlflowClient
 from ml_platform.cli.outcome import Outcome
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
-from ml_platform.resources.registry import StoredModel
+from ml_platform.resources.registry import EVALUATED_TAG, StoredModel
 from ml_platform.resources.tracking import Tracking
 from ml_platform.stages import ledger
-from ml_platform.stages.evaluation import EVALUATED_TAG
 from ml_platform.stages.model import is_alive
 from ml_platform.versions.moves import promote, rollback
 from ml_platform_tests.conftest import copied, opened
