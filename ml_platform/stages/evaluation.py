@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from ml_platform.fingerprints import digest, recipe
 from ml_platform.io_managers.models import Models
@@ -107,7 +106,7 @@ def _computed(work: Work, cutoff: Key, model: TrainedModel) -> Computed:
         return Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, reason, acceptable=False)])
     try:
         described = with_columns(work, cutoff, hold_out, described_by(use_case))
-        leaks = shared_between(use_case, with_entity(work, cutoff, train), with_entity(work, cutoff, hold_out))
+        leaks = shared_between(use_case, train, hold_out)
         separate = Verdict("separate", cutoff, told(leaks) if leaks else None)
         if leaks and cutoff not in work.accepted("evaluation"):
             return Computed("evaluation", {}, {}, [separate])
@@ -129,12 +128,6 @@ def _computed(work: Work, cutoff: Key, model: TrainedModel) -> Computed:
         ),
     ]
     return Computed("evaluation", {cutoff: report}, {cutoff: shown(report)}, verdicts)
-
-
-def with_entity(work: Work, cutoff: Key, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with their entity, where one is declared."""
-    entity = work.use_case.contract.entity
-    return rows.with_columns(with_columns(work, cutoff, rows, [entity])) if entity else rows
 
 
 def champion_importance(work: Work, run_id: str) -> Mapping[str, Any] | None:

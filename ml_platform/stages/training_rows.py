@@ -64,6 +64,7 @@ def labelled_rows(work: Work, cutoff: Key, part: Part, version: int | None = Non
     """The published rows of a part with their labels, in the order of time and key; no file of another part is opened.
 
     Rows to train on have no columns without any value: what the transform gives no more stays in the table like that.
+    Without partitions the entity is among the columns, which cuts the rows; it is no feature.
 
     `version` is the commit of the features table to read, by default the newest.
     """
@@ -76,11 +77,11 @@ def labelled_rows(work: Work, cutoff: Key, part: Part, version: int | None = Non
         assert contract.event_time is not None
         return _with_values(work.use_case, part, rows.filter(window.select(contract.event_time)).sort(order).collect())
     known = rows.sort(order).collect()
+    if contract.entity and contract.entity not in known.columns:
+        known = known.hstack(with_columns(work, cutoff, known, [contract.entity]))
     if part == "known":
         return _with_values(work.use_case, part, known)
-    by = held_out_by(work.use_case)
-    named = known if set(by) <= set(known.columns) else known.hstack(with_columns(work, cutoff, known, by))
-    held_out = held_out_by_key(named, by, work.use_case.model.hold_out_share)
+    held_out = held_out_by_key(known, held_out_by(work.use_case), work.use_case.model.hold_out_share)
     return _with_values(work.use_case, part, known.filter(held_out if part == "hold_out" else ~held_out))
 
 

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 
 from ml_platform.cli.project import Project
-from ml_platform.cli.run import DATA, run_use_case
+from ml_platform.cli.run import DATA, MODEL, run_use_case
+from ml_platform.ml.folds import folds_of
+from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.training_rows import labelled_rows, split, with_columns
 from ml_platform.stages.work import Work
 from ml_platform_tests.tiny_project import CUTOFF, DAYS, FIRST, ROWS, Variant, payments, run, tiny_project
@@ -44,6 +46,28 @@ VARIANTS = {
     "by_terminal": Variant(
         {**TABLE, "contract": {"event_time": None, "columns": COLUMNS, "entity": "terminal"}}, None, once, days=1
     ),
+    "inside": Variant(
+        {
+            **TABLE,
+            "contract": {"event_time": None, "columns": COLUMNS, "entity": "terminal"},
+            "features": {"transform": ".features:build"},
+            "model": {
+                **TABLE["model"],
+                "threshold": {"maximize": "f1"},
+                "search": {"space": {"C": [0.1, 1.0]}, "trials": 2, "folds": 2},
+            },
+            "gates": [{"metric": "roc_auc", "at_least": 0.5}],
+        },
+        """
+import polars as pl
+
+
+def build(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select("id", "fraud", "amount")
+""",
+        once,
+        days=1,
+    ),
 }
 
 
@@ -52,7 +76,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     with tiny_project(tmp_path_factory.mktemp("rows"), VARIANTS) as opened:
         once(FIRST).write_parquet(opened.folder / "data" / "rows.parquet")
         assert run(opened, "daily")[0]
-        for name in ("by_row", "by_terminal"):
+        for name in ("by_row", "by_terminal", "inside"):
             assert run_use_case(opened, name, None, None, stages=DATA, quiet=True)[0]
         yield opened
 
@@ -97,6 +121,22 @@ def test_entities_are_held_out_whole_where_one_is_declared_and_only_there(projec
     assert shared == {"by_row": 30, "by_terminal": 0}
     assert split(project.work("by_row").use_case, None)["hold_out"] == "25% by id"
     assert split(project.work("by_terminal").use_case, None)["train"] == "75% by terminal"
+
+
+def test_an_entity_that_the_transform_leaves_out_is_whole_in_the_folds_too_and_no_feature(project: Project) -> None:
+    work = project.work("inside")
+    train = labelled_rows(work, None, "train")
+    for fold in folds_of(work.use_case, train, 2):
+        assert not set(fold.train["terminal"]) & set(fold.judged["terminal"])
+
+    succeeded, outcome = run_use_case(project, "inside", None, None, stages=MODEL, quiet=True)
+    assert succeeded, (outcome.errors, outcome.checks)
+    champion = work.tracking.champion("inside")
+    assert champion is not None
+    assert champion.inputs == {"amount": "double"}
+    assert work.tracking.load_model(champion.address).columns == ("amount",)
+    report = work.reports.reports(asset_key(work.use_case, "evaluation"), [None])[None]
+    assert set(report.importance) == {"amount"}
 
 
 def test_rows_are_in_the_order_of_time_and_key_however_the_files_lie_and_as_of_any_commit(project: Project) -> None:
