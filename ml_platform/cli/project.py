@@ -63,12 +63,15 @@ class Project:
         if name not in (known := self.use_cases()):
             raise UserError(f"there is no use case '{name}'; {did_you_mean(name, known)}")
 
+    def use_case(self, name: str) -> UseCase:
+        """A use case by its name."""
+        tree = dg.ComponentTree.for_project(self.folder)
+        return next(one for one in tree.get_all_components(UseCase) if one.name == name)
+
     def work(self, name: str) -> Work:
         """Access to what a use case has stored."""
-        tree = dg.ComponentTree.for_project(self.folder)
-        use_case = next(one for one in tree.get_all_components(UseCase) if one.name == name)
         resources = self.definitions.resources or {}
-        return Work(use_case, **{key: resources[key] for key in RESOURCES}, instance=self.instance)
+        return Work(self.use_case(name), **{key: resources[key] for key in RESOURCES}, instance=self.instance)
 
     def partitions(self, key: dg.AssetKey) -> dg.TimeWindowPartitionsDefinition | None:
         """The partitions of an asset."""
@@ -77,9 +80,14 @@ class Project:
         return definition
 
 
+def home_of(folder: Path) -> Path:
+    """Where a project stores everything, unless the environment says so."""
+    return Path(os.environ.get("ML_PLATFORM_HOME", folder / ".ml_platform")).absolute()
+
+
 def environment(folder: Path) -> dict[str, str]:
     """Where and how a project stores everything, unless the environment says so; dagster.yaml is copied there."""
-    home = Path(os.environ.get("ML_PLATFORM_HOME", folder / ".ml_platform")).absolute()
+    home = home_of(folder)
     dagster_home = Path(os.environ.get("DAGSTER_HOME", home / "dagster"))
     if "DAGSTER_HOME" not in os.environ:
         dagster_home.mkdir(parents=True, exist_ok=True)
@@ -118,12 +126,21 @@ def open_project() -> Project:
     os.environ.update(environment(folder))
     os.chdir(folder)
     sys.path.insert(0, str(folder))
+    return Project(folder, definitions_of(folder))
+
+
+def definitions_of(folder: Path) -> dg.Definitions:
+    """The definitions of the project in a folder, which must be on the path of imports.
+
+    Raises:
+        UserError: they do not load.
+    """
     try:
         module = import_module(f"{_settings(folder)['project']['root_module']}.definitions")
-        definitions = module.defs()
+        definitions: dg.Definitions = module.defs()
     except Exception as error:
         raise UserError(_sentence(error)) from error
-    return Project(folder, definitions)
+    return definitions
 
 
 def _settings(folder: Path) -> dict[str, dict[str, str]]:

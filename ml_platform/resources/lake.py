@@ -49,13 +49,40 @@ class Table:
 
         return DeltaTable(self.address, storage_options=self.storage_options).version()
 
-    def data_versions(self, partitions: Iterable[date | None]) -> dict[date | None, str]:
-        """The data version of each of these partitions that is published; of the whole table under None."""
+    def commit(self, at: int | datetime) -> int:
+        """The number of a commit, given it or a moment (UTC if naive), which stands for the newest before it.
+
+        Raises:
+            LookupError: there is none.
+        """
+        from deltalake import DeltaTable
+
+        table = DeltaTable(self.address, storage_options=self.storage_options)
+        newest = table.version()
+        if isinstance(at, int):
+            if not 0 <= at <= newest:
+                raise LookupError(f"there is no commit {at}; the newest is {newest}.")
+            return at
+        moment = at if at.tzinfo else at.replace(tzinfo=UTC)
+        table.load_as_version(moment)
+        # for a moment before the first commit it is the first all the same
+        if table.version() == 0 and (first := table.history()[-1]["timestamp"] / 1000) > moment.timestamp():
+            raise LookupError(
+                f"nothing was there on {moment:%Y-%m-%d %H:%M %Z} yet; the first commit is of "
+                f"{datetime.fromtimestamp(first, UTC):%Y-%m-%d %H:%M} UTC."
+            )
+        return table.version()
+
+    def data_versions(self, partitions: Iterable[date | None], version: int | None = None) -> dict[date | None, str]:
+        """The data version of each of these partitions that is published; of the whole table under None.
+
+        `version` is the commit to look at, by default the newest.
+        """
         from deltalake import DeltaTable
 
         if not self.exists():
             return {}
-        table = DeltaTable(self.address, storage_options=self.storage_options)
+        table = DeltaTable(self.address, version, self.storage_options)
         found = {partition: table.transaction_version(_transaction(partition)) for partition in partitions}
         return {partition: f"{number:016x}" for partition, number in found.items() if number}
 
@@ -73,25 +100,17 @@ class Table:
         counted = files.group_by(key.alias(PARTITION)).agg(pl.col("num_records").sum())
         return dict(counted.iter_rows())
 
-    def scan(
-        self,
-        partitions: Iterable[date] | None = None,
-        *,
-        version: int | None = None,
-        as_of: datetime | None = None,
-    ) -> pl.LazyFrame:
-        """The rows of some partitions, or of all: as they are, or as they were at a commit or a moment (UTC if naive).
+    def scan(self, partitions: Iterable[date] | None = None, *, version: int | None = None) -> pl.LazyFrame:
+        """The rows of some partitions, or of all: as they are, or as they were at a commit.
 
         Raises:
             FileNotFoundError: the table was never written.
         """
         if not self.exists():
             raise FileNotFoundError(f"nothing was ever written to {self.address}; materialize the asset first.")
-        if as_of is not None and as_of.tzinfo is None:
-            as_of = as_of.replace(tzinfo=UTC)
         rows = pl.scan_delta(
             self.address,
-            version=version if as_of is None else as_of,
+            version=version,
             storage_options=self.storage_options,
             use_pyarrow=_is_encoded_by_polars(self.address),
         )

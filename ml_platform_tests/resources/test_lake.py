@@ -160,16 +160,23 @@ def test_a_table_can_be_read_as_it_was_at_a_commit(table: Table) -> None:
     assert table.scan(DAYS[:1], version=1).collect()["amount"].to_list() == [2.0]
 
 
-def test_a_table_can_be_read_as_it_was_at_a_moment(table: Table) -> None:
-    table.overwrite(sales(DAYS[0]), DAYS[:1])
+def test_a_moment_stands_for_the_newest_commit_before_it(table: Table) -> None:
+    early = datetime.now(UTC)
+    sleep(0.01)
+    table.overwrite(sales(DAYS[0]), DAYS[:1], {DAYS[0]: numbered(1)})
     sleep(0.01)
     moment = datetime.now(UTC)
     sleep(0.01)
-    table.overwrite(sales(DAYS[0], amount=2.0), DAYS[:1])
+    table.overwrite(sales(DAYS[1], amount=2.0), DAYS[1:2], {DAYS[1]: numbered(2)})
     elsewhere = moment.astimezone(timezone(timedelta(hours=-5)))
-    for same in (moment, moment.replace(tzinfo=None), elsewhere):
-        assert table.scan(as_of=same).collect()["amount"].to_list() == [1.0]
-    assert table.scan(as_of=datetime.now(UTC)).collect()["amount"].to_list() == [2.0]
+    for same in (moment, moment.replace(tzinfo=None), elsewhere, 0):
+        assert table.commit(same) == 0
+    assert table.commit(datetime.now(UTC)) == table.commit(1) == 1
+    assert table.data_versions(DAYS, 0) == {DAYS[0]: numbered(1)}
+    with pytest.raises(LookupError, match=r"there is no commit 2; the newest is 1\."):
+        table.commit(2)
+    with pytest.raises(LookupError, match=r"nothing was there on .* UTC yet; the first commit is of "):
+        table.commit(early)
 
 
 @pytest.mark.parametrize(
