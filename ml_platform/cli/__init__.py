@@ -6,6 +6,7 @@ from ml_platform.cli.accept import accept
 from ml_platform.cli.compare import compare
 from ml_platform.cli.demo import demo
 from ml_platform.cli.dev import dev
+from ml_platform.cli.diagram import diagram
 from ml_platform.cli.history import history
 from ml_platform.cli.promote import promote
 from ml_platform.cli.reference import reference
@@ -26,6 +27,6 @@ app = typer.Typer(
 for command in (
     *(demo, run, status, why, accept),
     *(promote, rollback, history, compare, trace, reproduce),
-    *(dev, reference),
+    *(diagram, dev, reference),
 ):
     app.command()(command)
