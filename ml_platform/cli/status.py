@@ -1,75 +1,77 @@
-"""The command `ml-platform status`: each use case and stage, what is published and which checks are red."""
+"""The command `ml-platform status`: how each use case stands, on one screen."""
 
 import json
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
-import dagster as dg
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from ml_platform.cli.errors import told
-from ml_platform.cli.project import Project, open_project
-from ml_platform.partitions import span
-from ml_platform.use_case import STAGES
+from ml_platform.cli.project import open_project
+from ml_platform.cli.standing import Decision, Standing, standing
+
+MOST_RED = 4
 
 
 def status(
     name: Annotated[str | None, typer.Argument(help="The use case; by default all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it, stage by stage, as JSON.")] = False,
 ) -> None:
-    """Show what is published of each stage, its newest partition and its red checks."""
+    """Show how use cases stand: what is published and what is late, red checks, the last gates, the champion."""
     with told():
         project = open_project()
         if name:
             project.check_use_case(name)
-        rows = [
-            _stage(project, use_case, stage)
-            for use_case in ([name] if name else project.use_cases())
-            for stage in STAGES
-        ]
+        found = [standing(project, one) for one in ([name] if name else project.use_cases())]
     if as_json:
-        typer.echo(json.dumps(rows))
+        typer.echo(json.dumps([asdict(one) for one in found]))
         return
     console = Console()
-    for use_case in dict.fromkeys(row["use_case"] for row in rows):
-        console.print(_table(use_case, [row for row in rows if row["use_case"] == use_case]))
+    for one in found:
+        console.print(f"[bold]{one.use_case}[/]  {_champion(one)}")
+        console.print(_steps(one))
+        if one.decision is not None:
+            console.print(Padding(_decision(one.decision), (0, 1)))
+        for line in _red(one):
+            console.print(f" [red]✗[/] {escape(line)}", no_wrap=True, overflow="ellipsis")
+        console.print()
 
 
-def _table(use_case: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(
-        "stage", "published", "newest", "materialized (UTC)", "red checks", title=use_case, title_justify="left"
-    )
-    for row in rows:
-        published = f"{row['published']} of {row['partitions']}" if row["partitions"] else ""
-        table.add_row(
-            row["stage"], published, row["newest"], row["materialized_at"] or "never", "\n".join(row["red_checks"])
-        )
+def _champion(one: Standing) -> str:
+    champion = one.champion
+    if champion is None:
+        return "no champion"
+    held = f", held until {champion.until}" if champion.until else ""
+    metrics = "".join(f", {name} {value:.4f}" for name, value in champion.metrics.items())
+    cutoff = f" of {champion.cutoff}" if champion.cutoff else ""
+    return f"champion is version {champion.version}{cutoff} since {champion.since} UTC{held}{metrics}"
+
+
+def _steps(one: Standing) -> Table:
+    table = Table("step", box=None, padding=(0, 1), header_style="dim")
+    for column in ("newest", "expected", "published"):
+        table.add_column(column, no_wrap=True)
+    for column in ("late", "gaps", "red"):
+        table.add_column(column, no_wrap=True, justify="right")
+    table.add_column("materialized (UTC)", no_wrap=True)
+    for step in one.steps:
+        of = f"{step.published} of {step.partitions}" if step.partitions is not None else ""
+        counts = (f"[red]{count}[/]" if count else "-" for count in (step.late, step.gaps, len(step.red_checks)))
+        table.add_row(step.name, step.newest or "-", step.expected or "-", of, *counts, step.materialized_at or "never")
     return table
 
 
-def _stage(project: Project, use_case: str, stage: str) -> dict[str, Any]:
-    key = dg.AssetKey([use_case, stage])
-    definition = project.partitions(key)
-    last = project.instance.get_latest_materialization_event(key)
-    published = sorted(project.instance.get_materialized_partitions(key)) if definition else []
-    return {
-        "use_case": use_case,
-        "stage": stage,
-        "partitions": len(definition.get_partition_keys()) if definition else None,
-        "published": len(published) if definition else None,
-        "newest": published[-1] if published else None,
-        "materialized_at": f"{datetime.fromtimestamp(last.timestamp, UTC):%Y-%m-%d %H:%M}" if last else None,
-        "red_checks": _red_checks(project, key),
-    }
+def _red(one: Standing) -> list[str]:
+    """The checks that are red, the first of many."""
+    red = [f"{step.name}: {check}" for step in one.steps for check in step.red_checks]
+    return red if len(red) <= MOST_RED else [*red[:MOST_RED], f"{len(red) - MOST_RED} more; --json has all of them"]
 
 
-def _red_checks(project: Project, key: dg.AssetKey) -> list[str]:
-    """The checks whose newest verdict on a partition is a failure, with the partitions that it concerns."""
-    checks = [check for check in project.definitions.resolve_asset_graph().asset_check_keys if check.asset_key == key]
-    red: dict[str, list[str]] = {}
-    for one in project.instance.event_log_storage.get_asset_check_partition_info(checks):
-        if one.latest_execution_status.value == "FAILED":
-            red.setdefault(one.check_key.name, []).append(one.partition_key or "")
-    return [f"{name} {span(sorted(partitions))}".strip() for name, partitions in sorted(red.items())]
+def _decision(decision: Decision) -> str:
+    gates = "".join(f"  {'[green]✓[/]' if passed else '[red]✗[/]'}{name}" for name, passed in decision.gates.items())
+    word = "promoted" if decision.promoted else f"not promoted: {escape(decision.reason)}"
+    return f"version {decision.version} {word}{gates}"
