@@ -222,7 +222,7 @@ def test_yes_is_no_share() -> None:
         (
             {"contract": {"columns": {"amount": {"type": "float64", "least": 0}}}},
             ("contract", "columns", "amount", "least"),
-            "unknown key 'least'; there is 'matches', 'max', 'min', 'nullable', 'one_of', 'type'.",
+            "unknown key 'least'; there is 'format', 'matches', 'max', 'min', 'nullable', 'one_of', 'type'.",
         ),
         (
             {"gates": [{"metric": "f1", "at_last": 0.5}]},
@@ -622,6 +622,7 @@ def test_a_wrong_key_of_the_partitions_is_refused_where_it_stands() -> None:
     ("wrong", "field", "sentence"),
     [
         ({"pth": "y"}, "pth", "unknown key 'pth'; did you mean 'path'?"),
+        ({"delimiter": ""}, "delimiter", "'' is no delimiter; write one character, such as ';' or \"\\t\"."),
         ({"format": "excel"}, "format", "'excel' is not allowed here; there is 'csv', 'jsonl', 'parquet'."),
     ],
 )
@@ -640,6 +641,19 @@ def test_a_wrong_key_of_the_source_is_refused_where_it_stands(wrong: dict[str, A
 def test_a_wrong_type_of_source_is_refused_with_what_was_meant(source: dict[str, Any], sentence: str) -> None:
     given = attributes() | {"source": {key: value for key, value in source.items() if value}}
     assert mistakes(UseCase.model_validate, given) == {("source", "type"): sentence}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({}, ()),
+        ({"query": "select 1", "table": "sales"}, ()),
+        ({"table": "sales", "address_variable": "postgresql://shop:secret@host/db"}, ("address_variable",)),
+        ({"table": "sales", "after": ["a b"]}, ("after", 0)),
+    ],
+)
+def test_a_wrong_sql_source_is_refused(wrong: dict[str, Any], field: tuple[str | int, ...]) -> None:
+    assert list(told(source={"type": "sql", "address_variable": "SHOP"} | wrong)) == [("source", *field)]
 
 
 def test_a_value_of_no_allowed_type_is_refused_once() -> None:
@@ -668,6 +682,8 @@ def test_a_column_may_not_have_a_name_that_means_something_else(name: str) -> No
         ({"type": "date", "one_of": ["2024-01-01"]}, "one_of"),
         ({"type": "string", "one_of": ["a", 1]}, "one_of"),
         ({"type": "string", "matches": "("}, "matches"),
+        ({"type": "string", "format": "%Y-%m-%d"}, "format"),
+        *(({"type": "datetime", "format": form}, "format") for form in ("", "%H:%M", "%Q", "dd/mm/yyyy")),
         ({"type": "float64", "min": 3, "max": 2}, "max"),
         ({"type": "float64", "min": float("nan")}, "min"),
     ],

@@ -9,6 +9,7 @@ import polars as pl
 import polars.selectors as cs
 
 from ml_platform.use_case import Cadence, Column, ColumnType, Contract
+from ml_platform.use_case.data import moments
 
 PARTITION = "partition"
 RESCUED = "rescued"
@@ -43,7 +44,7 @@ def coerce(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     # a NaN is a missing number, whatever the column's type
     given = frame.select(*contract.columns).with_columns(cs.float().fill_nan(None))
     typed = given.select(
-        _coerced(name, given.schema[name], column.type).alias(name) for name, column in contract.columns.items()
+        _coerced(name, given.schema[name], column).alias(name) for name, column in contract.columns.items()
     )
     lost = {name: given[name].is_not_null() & typed[name].is_null() for name in contract.columns}
     lost = {name: mask for name, mask in lost.items() if mask.any()}
@@ -68,14 +69,14 @@ def _text(values: pl.Series) -> pl.Series:
     return values.cast(pl.String)
 
 
-def _coerced(name: str, given: pl.DataType, wanted: ColumnType) -> pl.Expr:
-    column = pl.col(name)
+def _coerced(name: str, given: pl.DataType, declared: Column) -> pl.Expr:
+    column, wanted = pl.col(name), declared.type
     if isinstance(given, pl.Categorical | pl.Enum):
         column, given = column.cast(pl.String), pl.String()
     if given == DTYPES[wanted] and not given.is_temporal():
         return column
     if given == pl.String:
-        return _from_text(column.str.strip_chars(), wanted)
+        return _from_text(column.str.strip_chars(), wanted, declared.format)
     if isinstance(given, pl.Datetime | pl.Date | pl.Time):
         return _from_moment(column, given, wanted)
     if given.is_numeric() or isinstance(given, pl.Boolean | pl.Null):
@@ -83,7 +84,7 @@ def _coerced(name: str, given: pl.DataType, wanted: ColumnType) -> pl.Expr:
     return pl.repeat(None, pl.len(), dtype=DTYPES[wanted])
 
 
-def _from_text(text: pl.Expr, wanted: ColumnType) -> pl.Expr:
+def _from_text(text: pl.Expr, wanted: ColumnType, form: str | None) -> pl.Expr:
     number = text.cast(pl.Float64, strict=False).fill_nan(None)
     match wanted:
         case "int64":
@@ -94,6 +95,8 @@ def _from_text(text: pl.Expr, wanted: ColumnType) -> pl.Expr:
         case "boolean":
             words = {"true": True, "1": True, "false": False, "0": False}
             return text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
+        case "datetime" | "date" if form is not None:
+            return _fitting(moments(text, form)).cast(DTYPES[wanted])
         case "datetime":
             return _fitting(_parsed(text))
         case "date":
@@ -127,18 +130,8 @@ def _from_moment(moment: pl.Expr, given: pl.DataType, wanted: ColumnType) -> pl.
 def _parsed(text: pl.Expr) -> pl.Expr:
     """Text in the ISO format as datetimes, those with a time zone in UTC; each by itself, whatever stands above it."""
     moment = text.str.replace("T", " ")
-    return pl.coalesce(
-        *(
-            moment.str.to_datetime(f"%Y-%m-%d{form}", time_unit="us", strict=False)
-            for form in (" %H:%M:%S%.f", " %H:%M", "")
-        ),
-        *(
-            moment.str.to_datetime(
-                f"%Y-%m-%d{form}%#z", time_unit="us", time_zone="UTC", strict=False
-            ).dt.replace_time_zone(None)
-            for form in (" %H:%M:%S%.f", " %H:%M")
-        ),
-    )
+    forms = [" %H:%M:%S%.f", " %H:%M", "", " %H:%M:%S%.f%#z", " %H:%M%#z"]
+    return pl.coalesce(moments(moment, f"%Y-%m-%d{form}") for form in forms)
 
 
 def _fits(moment: Any) -> Any:

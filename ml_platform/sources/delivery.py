@@ -1,19 +1,33 @@
 """What a source delivers: the rows of a partition, read when they are wanted, and what tells them from others."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
 
+import dagster as dg
 import polars as pl
 
-from ml_platform.ml.contract import coerce, partition_of
+from ml_platform.ml.contract import coerce, missing_columns, partition_of
 from ml_platform.ml.splits import Window
 from ml_platform.partitions import KEY_FORMAT
 from ml_platform.use_case import UseCase
 
 Wanted = dict[str, Window] | None
 """The partitions to read with their windows of event time; None where the data is not partitioned."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What sources are read with, in a step of a run or by who asks about one.
+
+    `instance` knows what was materialized, only a step can load the value of an asset. `wholes` keeps the parts of what
+    holds several partitions and is read but once, whatever the number of chunks.
+    """
+
+    instance: dg.DagsterInstance | None = None
+    step: dg.AssetExecutionContext | None = None
+    wholes: dict[str, Mapping[str, pl.DataFrame]] = field(default_factory=dict)
 
 
 class NotDeliveredError(Exception):
@@ -49,15 +63,17 @@ def undelivered(partition: str | None, problem: str, fingerprint: str = "") -> D
     return Delivery(partition, fingerprint, load)
 
 
-def cut(
-    rows: pl.DataFrame, use_case: UseCase, wanted: dict[str, Window], undated: str, others: str | None = None
-) -> list[Delivery]:
-    """Rows of several partitions cut by event time.
+def by_partition(
+    rows: pl.DataFrame, use_case: UseCase, wanted: Iterable[str], undated: str, others: str | None = None
+) -> dict[str, pl.DataFrame]:
+    """Rows cut by event time, those of each wanted partition.
 
     Those without a readable event time belong to the partition `undated`, those of no wanted partition to `others`, or
-    to nobody.
+    to nobody. Rows that have not all columns of the contract are not cut: each partition gets them, to say so.
     """
     contract, windows = use_case.contract, use_case.windows
+    if missing_columns(rows, contract):
+        return dict.fromkeys(wanted, rows)
     assert windows is not None
     assert contract.event_time is not None
     key = partition_of(contract.event_time, windows.every).dt.to_string(KEY_FORMAT).fill_null(undated)
@@ -65,4 +81,24 @@ def cut(
         key = pl.when(key.is_in(list(wanted))).then(key).otherwise(pl.lit(others))
     labelled = rows.hstack(coerce(rows, contract).select(key.alias("__partition")))
     parts = labelled.partition_by("__partition", as_dict=True, include_key=False)
-    return [delivered(partition, parts.get((partition,), rows.clear())) for partition in wanted]
+    return {partition: parts.get((partition,), rows.clear()) for partition in wanted}
+
+
+def concatenated(frames: Sequence[pl.DataFrame], what: str) -> pl.DataFrame:
+    """The rows of frames, with the columns of all; those whose types differ are text.
+
+    A common type of numbers would round some of them.
+
+    Raises:
+        NotDeliveredError: they do not fit together; `what` names them.
+    """
+    types: dict[str, set[pl.DataType]] = {}
+    for frame in frames:
+        for name, dtype in frame.schema.items():
+            types.setdefault(name, set()).add(dtype)
+    differing = {name for name, found in types.items() if len(found - {pl.Null()}) > 1}
+    try:
+        alike = [frame.with_columns(pl.col(differing & set(frame.columns)).cast(pl.String)) for frame in frames]
+        return pl.concat(alike, how="diagonal_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise NotDeliveredError(f"{what} do not fit together: {error}.") from error

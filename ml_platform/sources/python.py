@@ -1,13 +1,12 @@
 """The source `python`: rows from a function of a window of time."""
 
 from ml_platform import references
-from ml_platform.ml.contract import missing_columns
 from ml_platform.ml.frames import to_polars
-from ml_platform.sources.delivery import Delivery, Wanted, cut, delivered
+from ml_platform.sources.delivery import Delivery, Session, Wanted, by_partition, delivered
 from ml_platform.use_case import PythonSource, UseCase
 
 
-def read(source: PythonSource, use_case: UseCase, wanted: Wanted) -> list[Delivery]:
+def read(source: PythonSource, use_case: UseCase, wanted: Wanted, _: Session) -> list[Delivery]:
     """Call the function once for the whole span of the wanted partitions and cut its rows by event time.
 
     Rows outside of the span, or without a readable event time, come with the first partition, where the contract sends
@@ -19,6 +18,5 @@ def read(source: PythonSource, use_case: UseCase, wanted: Wanted) -> list[Delive
     start = min(window.start for window in wanted.values())
     end = max(window.end for window in wanted.values())
     rows = to_polars(function(start, end, **source.arguments), what)
-    if missing_columns(rows, use_case.contract):
-        return [delivered(partition, rows) for partition in wanted]
-    return cut(rows, use_case, wanted, undated=min(wanted), others=min(wanted))
+    parts = by_partition(rows, use_case, wanted, undated=min(wanted), others=min(wanted))
+    return [delivered(partition, part) for partition, part in parts.items()]

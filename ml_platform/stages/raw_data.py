@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import dagster as dg
 import polars as pl
 
 from ml_platform.fingerprints import recipe
@@ -10,13 +11,13 @@ from ml_platform.io_managers.tables import column_schema
 from ml_platform.ml.contract import DTYPES, PARTITION, RESCUED, coerce, missing_columns
 from ml_platform.partitions import data_partitions, day_of, windows_of
 from ml_platform.references import did_you_mean
-from ml_platform.sources import files, python
-from ml_platform.sources.delivery import Delivery, NotDeliveredError, Wanted
+from ml_platform.sources.delivery import Delivery, NotDeliveredError
+from ml_platform.sources.kinds import read
 from ml_platform.stages.attributes import asset_spec, check_specs, row_count
 from ml_platform.stages.chunks import as_large_as_the_last
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.work import Work
-from ml_platform.use_case import Contract, FilesSource, UseCase
+from ml_platform.use_case import Contract, UseCase
 
 DESCRIPTION = """What the source gave for the partition, as read.
 
@@ -30,17 +31,22 @@ def build(use_case: UseCase) -> StageDefinition:
         use_case,
         "raw_data",
         DESCRIPTION,
-        kinds={source.type if source.type == "python" else "file", "deltalake"},
+        deps=[dg.AssetKey(key.split("/")) for key in source.upstream],
+        kinds={source.kind, "deltalake"},
         metadata={"dagster/column_schema": column_schema(raw_columns(use_case))},
     )
-    functions = ["ml_platform.ml.contract:coerce", *([source.function] if source.type == "python" else [])]
-    config = {"source": source.model_dump(), "columns": {name: one.type for name, one in contract.columns.items()}}
+    formats = {name: one.format for name, one in contract.columns.items() if one.format}
+    config = {
+        "source": source.model_dump(),
+        "columns": {name: one.type for name, one in contract.columns.items()},
+        **({"formats": formats} if formats else {}),
+    }
     return StageDefinition(
         assets={"raw_data": spec},
         checks=check_specs(
             use_case, "raw_data", {"readable": "The source could be read, has rows and all columns of the contract."}
         ),
-        recipe=lambda: recipe(functions, config, ["polars"]),
+        recipe=lambda: recipe(["ml_platform.ml.contract:coerce", *source.functions], config, ["polars"]),
         prepare=prepare,
         chunks=as_large_as_the_last("raw_data"),
     )
@@ -51,7 +57,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
     use_case = work.use_case
     definition = data_partitions(use_case)
     wanted = windows_of(definition, [key for key in keys if key is not None]) if definition else None
-    deliveries = {delivery.partition: delivery for delivery in read(use_case, wanted)}
+    deliveries = {delivery.partition: delivery for delivery in read(use_case, wanted, work.session)}
 
     def compute(due: Keys) -> Iterator[Computed]:
         frames: list[pl.DataFrame] = []
@@ -67,15 +73,6 @@ def prepare(work: Work, keys: Keys) -> Prepared:
         yield Computed("raw_data", coerced(use_case, frames), metadata, verdicts)
 
     return Prepared({key: {"source": deliveries[key].fingerprint} for key in keys}, compute)
-
-
-def read(use_case: UseCase, wanted: Wanted) -> list[Delivery]:
-    """What the use case's source has for some partitions."""
-    match use_case.source:
-        case FilesSource() as source:
-            return files.read(source, use_case, wanted)
-        case source:
-            return python.read(source, use_case, wanted)
 
 
 def loaded(delivery: Delivery, contract: Contract) -> tuple[pl.DataFrame, str | None]:

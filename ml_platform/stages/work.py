@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 import dagster as dg
 import polars as pl
@@ -13,6 +14,7 @@ from ml_platform.io_managers.reports import ReportIOManager
 from ml_platform.io_managers.tables import TableIOManager
 from ml_platform.resources.lake import Lake
 from ml_platform.resources.tracking import Tracking
+from ml_platform.sources.delivery import Session
 from ml_platform.stages.acceptance import Acceptance, acceptances
 from ml_platform.stages.attributes import asset_key, stored_by
 from ml_platform.stages.definition import Keys
@@ -35,6 +37,11 @@ class Work:
     context: dg.AssetExecutionContext | dg.OpExecutionContext | None = None
     _versions: dict[Stage, dict[Key, str | None]] = field(default_factory=dict)
     _accepted: dict[Stage, dict[Key, Acceptance]] = field(default_factory=dict)
+
+    @cached_property
+    def session(self) -> Session:
+        """What the source is read with; what it holds whole is read once, as long as this lives."""
+        return Session(self.instance, self.context if isinstance(self.context, dg.AssetExecutionContext) else None)
 
     @property
     def step(self) -> dg.AssetExecutionContext:

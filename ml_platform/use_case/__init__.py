@@ -11,21 +11,20 @@ from ml_platform.use_case.data import (
     Column,
     Contract,
     Features,
-    FilesSource,
     Label,
     Partitions,
-    PythonSource,
-    Source,
     Volume,
 )
 from ml_platform.use_case.judging import Behaviour, Check, Evaluation, Gate, Latency
 from ml_platform.use_case.modelling import Leakage, Model, Range, Search, ThresholdRule
+from ml_platform.use_case.sources import AssetSource, FilesSource, PythonSource, Source, SourceBlock, SqlSource
 from ml_platform.use_case.words import METRICS, PLATFORM_CHECKS, STAGES, Cadence, CheckedStage, ColumnType, Stage, Task
 
 __all__ = [
     "METRICS",
     "PLATFORM_CHECKS",
     "STAGES",
+    "AssetSource",
     "Behaviour",
     "Bound",
     "Cadence",
@@ -48,6 +47,8 @@ __all__ = [
     "Registry",
     "Search",
     "Source",
+    "SourceBlock",
+    "SqlSource",
     "Stage",
     "Task",
     "ThresholdRule",

@@ -1,47 +1,19 @@
-"""The blocks about data: sources, partitions, the contract, features and the label."""
+"""The blocks about data: partitions, the contract, features and the label."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
-from typing import Annotated, Literal, Self
+from datetime import date, datetime, timedelta
+from typing import Annotated, Self
 
 import polars as pl
 from pydantic import Field, model_validator
 
-from ml_platform.blocks import Argument, Block, Duration, Reference, Scalar, Share, one_error, refuse
+from ml_platform.blocks import Block, Duration, Reference, Scalar, Share, one_error, refuse
 from ml_platform.references import did_you_mean
 from ml_platform.use_case.words import PYTHON_TYPES, RESERVED, SCORES, Cadence, ColumnType
 
 Bound = Annotated[
     int | Annotated[float, Field(allow_inf_nan=False)] | date, one_error("a number or a date such as 2018-04-01")
 ]
-
-
-class PythonSource(Block):
-    """A Python function that returns the rows of a window of time."""
-
-    type: Literal["python"] = Field(description="The rows come from a Python function.")
-    function: Reference = Field(
-        description="The function, called as `function(start, end, **arguments)` for the half-open window [start, end) "
-        "of whole partitions (as `function(**arguments)` without partitions); it returns a dataframe."
-    )
-    arguments: dict[str, Argument] = Field(
-        default_factory=dict, description="Further keyword arguments of the function."
-    )
-
-
-class FilesSource(Block):
-    """Files on a local or mounted disk."""
-
-    type: Literal["files"] = Field(description="The rows come from files.")
-    path: str = Field(
-        description="Path or glob of the files, relative to the project's folder. With `{partition}` in it, each "
-        "partition reads the files that carry its key (`2018-04-01`); without, rows are told apart by `event_time`.",
-        examples=["data/{partition}.parquet"],
-    )
-    format: Literal["parquet", "csv", "jsonl"] = Field(description="The files' format.")
-
-
-Source = Annotated[PythonSource | FilesSource, Field(discriminator="type")]
 
 
 class Partitions(Block):
@@ -63,6 +35,14 @@ class Partitions(Block):
         return self
 
 
+def moments(text: pl.Expr, form: str) -> pl.Expr:
+    """Text in a format of strptime as datetimes, null where it does not fit; those with a time zone in UTC."""
+    if "%z" in form or "%#z" in form:
+        zoned = text.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False)
+        return zoned.dt.replace_time_zone(None)
+    return text.str.to_datetime(form, time_unit="us", strict=False)
+
+
 class Column(Block):
     """What one column of the data must be."""
 
@@ -74,6 +54,11 @@ class Column(Block):
     max: Bound | None = Field(default=None, description="The greatest value allowed.")
     one_of: list[Scalar] | None = Field(default=None, description="The only values allowed.")
     matches: str | None = Field(default=None, description="A regular expression that the whole text must match.")
+    format: str | None = Field(
+        default=None,
+        description="How the text of a datetime or date is written, as in strptime; without it as in ISO 8601.",
+        examples=["%d/%m/%Y %H:%M"],
+    )
 
     @model_validator(mode="after")
     def _check_rules_fit_type(self) -> Self:
@@ -90,6 +75,7 @@ class Column(Block):
             refuse("Column", ["max"], f"no value is at least {self.min} and at most {self.max}.", self.max)
         self._check_choices()
         self._check_pattern()
+        self._check_format()
         return self
 
     def _check_choices(self) -> None:
@@ -107,6 +93,22 @@ class Column(Block):
             except pl.exceptions.ComputeError as error:
                 reason = str(error).rpartition("error: ")[2]
                 refuse("Column", ["matches"], f"'{self.matches}' is no regular expression: {reason}.", self.matches)
+
+    def _check_format(self) -> None:
+        if self.format is None:
+            return
+        if self.type not in {"datetime", "date"}:
+            message = f"only a datetime or a date has a format, this column is {self.type}."
+            refuse("Column", ["format"], message, self.format)
+        day = datetime(2018, 11, 23)
+        sample = pl.select(pl.lit(day).dt.replace_time_zone("UTC")).to_series()
+        try:
+            again = pl.select(moments(pl.lit(sample.dt.strftime(self.format)), self.format)).item()
+        except pl.exceptions.PolarsError:
+            again = None
+        if again is None or (again.year, again.month) != (day.year, day.month):
+            message = f"'{self.format}' names no day; write it like '%d/%m/%Y %H:%M', in the words of strptime."
+            refuse("Column", ["format"], message, self.format)
 
 
 class Volume(Block):

@@ -295,6 +295,31 @@ def test_how_a_text_is_read_does_not_depend_on_the_rows_before(first: str, kind:
     assert outcome(values([first, "2024-01-01"]), kind)[1] == alone
 
 
+@pytest.mark.parametrize(
+    ("kind", "form", "texts", "expected"),
+    [
+        (
+            "datetime",
+            "%d/%m/%Y %H:%M",
+            ["31/12/2024 23:59", " 01/02/2024 00:00 "],
+            [datetime(2024, 12, 31, 23, 59), datetime(2024, 2, 1)],
+        ),
+        ("datetime", "%d.%m.%y", ["31.12.24"], [datetime(2024, 12, 31)]),
+        ("datetime", "%Y-%m-%d %H:%M %z", ["2024-01-01 00:30 +0100"], [datetime(2023, 12, 31, 23, 30)]),
+        ("date", "%d %b %Y", ["05 Mar 2024"], [date(2024, 3, 5)]),
+        ("date", "%d/%m/%Y %H:%M", ["05/03/2024 12:00"], [date(2024, 3, 5)]),
+    ],
+)
+def test_a_format_says_how_text_is_read(kind: ColumnType, form: str, texts: list[str], expected: list[Any]) -> None:
+    coerced = coerce(values([*texts, "2024-01-01", "soon", None]), one_column(kind, format=form))
+    assert coerced["value"].to_list() == [*expected, None, None, None]
+    assert coerced[RESCUED].to_list()[len(texts) :] == ['{"value":"2024-01-01"}', '{"value":"soon"}', None]
+
+
+def test_a_format_is_about_text_only() -> None:
+    assert coerce(values([NOON]), one_column("datetime", format="%d/%m/%Y"))["value"].to_list() == [NOON]
+
+
 def test_a_contract_may_have_one_column_alone() -> None:
     kept = Contract.model_validate({"key": ["at"], "columns": {"at": {"type": "datetime"}}})
     assert coerce(pl.DataFrame({"at": [1, 2]}), kept)[RESCUED].to_list() == ['{"at":"1"}', '{"at":"2"}']

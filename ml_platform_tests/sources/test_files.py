@@ -1,5 +1,6 @@
 """Files as raw data: each partition from its own files or cut from one, and a bad file only the problem of its own."""
 
+import errno
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -8,13 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from upath import UPath
 
 from ml_platform.ml.contract import coerce
 from ml_platform.partitions import data_partitions, windows_of
-from ml_platform.sources import files
-from ml_platform.sources.delivery import Delivery, NotDeliveredError
+from ml_platform.sources import files, retrying
+from ml_platform.sources.delivery import Delivery, NotDeliveredError, Session
 from ml_platform.use_case import FilesSource, UseCase
 
+CHANGED = "changed while it was read; run again when it is complete."
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
 SALES = pl.DataFrame(
     {"id": [1, 2], "at": [datetime(2024, 1, 1, 8), datetime(2024, 1, 1, 20)], "amount": [1.5, None], "shop": ["ä", "b"]}
@@ -45,8 +48,8 @@ def read(case: UseCase, wanted: Sequence[str] | None = None) -> list[Delivery]:
     assert isinstance(case.source, FilesSource)
     definition = data_partitions(case)
     if definition is None or wanted is None:
-        return files.read(case.source, case, None)
-    return files.read(case.source, case, windows_of(definition, wanted))
+        return files.read(case.source, case, None, Session())
+    return files.read(case.source, case, windows_of(definition, wanted), Session())
 
 
 def read_whole(path: Path | str, kind: str = "parquet") -> Delivery:
@@ -170,21 +173,21 @@ def test_a_file_that_changes_before_it_is_read_is_the_problem_of_its_partition(t
     path = write(SALES, tmp_path / f"sales.{kind}")
     delivery = read_whole(path, kind)
     write(SALES.with_columns(amount=2.5), path)
-    assert problem_of(delivery) == f"{path} changed while it was read; run again when it is complete."
+    assert problem_of(delivery) == f"{path} cannot be read as {kind}: it {CHANGED}"
     assert read_whole(path, kind).load()["id"].len() == 2
 
 
 def while_it_is_read(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Let something happen after the next CSV file is read."""
-    read_csv = pl.read_csv
+    """Let something happen after the bytes of the next file are read."""
+    read_bytes = Path.read_bytes
 
-    def reading(*arguments: Any, **named: Any) -> pl.DataFrame:
+    def reading(path: Path) -> bytes:
         monkeypatch.undo()
-        rows = read_csv(*arguments, **named)
+        content = read_bytes(path)
         act()
-        return rows
+        return content
 
-    monkeypatch.setattr(pl, "read_csv", reading)
+    monkeypatch.setattr(Path, "read_bytes", reading)
 
 
 def test_a_file_that_changes_while_it_is_read_is_the_problem_of_its_partition(
@@ -194,7 +197,7 @@ def test_a_file_that_changes_while_it_is_read_is_the_problem_of_its_partition(
         write(SALES, tmp_path / f"{day}.csv")
     changing, other = read(use_case(tmp_path / "{partition}.csv", "csv"), DAYS[:2])
     while_it_is_read(monkeypatch, lambda: write(SALES.head(1), tmp_path / f"{DAYS[0]}.csv"))
-    assert problem_of(changing).endswith("changed while it was read; run again when it is complete.")
+    assert problem_of(changing).endswith(CHANGED)
     assert other.load().height == 2
 
 
@@ -392,3 +395,93 @@ def test_a_date_is_an_event_time(tmp_path: Path) -> None:
     rows = SALES.with_columns(at=pl.Series([date(2024, 1, 3), date(2024, 1, 1)]))
     found = read(use_case(write(rows, tmp_path / "all.parquet")), DAYS)
     assert [one.load()["id"].to_list() for one in found] == [[2], [], [1]]
+
+
+def test_the_delimiter_that_a_file_seems_to_have_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "sales.csv"
+    path.write_text("id;at;amount\n1;2024-01-01;2,5\n")
+    said = f"{path} has no column of the contract's with the delimiter ','; it looks like ';', set source.delimiter."
+    assert problem_of(read_whole(path, "csv")) == said
+
+
+def read_in_chunks(case: UseCase, session: Session, every: int) -> list[Delivery]:
+    """All partitions of a use case, some at a time as a run asks for them."""
+    assert isinstance(case.source, FilesSource)
+    definition = data_partitions(case)
+    assert definition is not None
+    keys = definition.get_partition_keys()
+    chunks = [keys[at : at + every] for at in range(0, len(keys), every)]
+    return [one for chunk in chunks for one in files.read(case.source, case, windows_of(definition, chunk), session)]
+
+
+@pytest.mark.parametrize(("suffix", "reads"), [("csv", 1), ("jsonl", 1), ("parquet", 0)])
+def test_one_file_of_many_partitions_is_read_whole_once_a_run_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, reads: int
+) -> None:
+    at = pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 7, 1), "12h", closed="left", eager=True)
+    rows = pl.DataFrame({"id": range(at.len()), "at": at, "amount": 1.5})
+    path = write(rows, tmp_path / f"all.{suffix}")
+    case = use_case(path, suffix, {"every": "day", "start": "2024-01-01", "end": "2024-07-01"})
+    read_bytes, opened = Path.read_bytes, list[Path]()
+    monkeypatch.setattr(Path, "read_bytes", lambda self: opened.append(self) or read_bytes(self))
+    found = read_in_chunks(case, Session(), every=8)
+    assert len(found) == 182
+    assert {one.load().height for one in found} == {2}
+    assert len(opened) == reads
+
+
+def test_of_a_parquet_file_only_the_row_groups_of_the_wanted_partitions_are_read(tmp_path: Path) -> None:
+    at = pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 1, 11), "1h", closed="left", eager=True)
+    rows = pl.DataFrame({"id": range(240), "at": at.dt.replace_time_zone("UTC"), "amount": 1.5})
+    path = tmp_path / "all.parquet"
+    rows.write_parquet(path, row_group_size=24, compression="uncompressed", use_pyarrow=True)
+    content = bytearray(path.read_bytes())
+    content[4:1000] = bytes(996)  # in the first row groups
+    path.write_bytes(content)
+    (third, first) = read(use_case(path), ["2024-01-09"]) + read(use_case(path), DAYS[:1])
+    assert third.load()["id"].to_list() == list(range(192, 216))
+    assert "it is damaged" in problem_of(first)
+
+
+def test_rows_far_from_all_partitions_come_with_the_first_if_they_have_no_time(tmp_path: Path) -> None:
+    times = pl.Series([datetime(1, 1, 1), None, datetime(2024, 1, 2), datetime(2030, 1, 1), datetime(9999, 12, 31)])
+    beyond = pl.Series([2**62]).cast(pl.Datetime("us"))
+    rows = pl.DataFrame({"id": range(6), "at": pl.concat([times, beyond]), "amount": 1.5})
+    case = use_case(write(rows, tmp_path / "all.parquet"))
+    assert [one.load()["id"].to_list() for one in read(case, DAYS)] == [[1, 5], [2], []]
+    assert [read(case, [day])[0].load()["id"].to_list() for day in DAYS] == [[1, 5], [2], []]
+
+
+def test_objects_of_a_store_are_read_like_files() -> None:
+    for number, day in enumerate(DAYS[:2]):
+        UPath(f"memory://shop/{day}.csv").write_text(f"id,at,amount\n{number},{day},1.5\n")
+    case = use_case("memory://shop/{partition}.csv", "csv")
+    first, second, missing = read(case, DAYS)
+    assert [one.load()["id"].to_list() for one in (first, second)] == [["0"], ["1"]]
+    assert problem_of(missing).startswith("no file memory://shop/2024-01-03.csv; ")
+    UPath(f"memory://shop/{DAYS[0]}.csv").write_text("id,at,amount\n7,2024-01-01,2.5\n7,2024-01-01,2.5\n")
+    assert problem_of(first).endswith(CHANGED)
+    again, same = read(case, DAYS[:2])
+    assert again.fingerprint != first.fingerprint
+    assert same.fingerprint == second.fingerprint
+    whole = read(use_case("memory://shop/*.csv", "csv"), DAYS[:2])
+    assert [one.load()["id"].to_list() for one in whole] == [["7", "7"], ["1"]]
+
+
+def test_a_store_that_no_library_is_there_for_is_a_sentence() -> None:
+    (delivery,) = read(use_case("nowhere://shop/{partition}.csv", "csv"), DAYS[:1])
+    assert problem_of(delivery).startswith("nowhere://shop/2024-01-01.csv cannot be reached: ")
+
+
+def test_a_read_that_fails_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "WAITS", (0.0,))
+    delivery = read_whole(write(SALES, tmp_path / "sales.csv"), "csv")
+    read_bytes, failures = Path.read_bytes, [OSError(errno.ESTALE, "Stale file handle")]
+
+    def stale(path: Path) -> bytes:
+        if failures:
+            raise failures.pop()
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", stale)
+    assert delivery.load().height == 2

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 from ml_platform.partitions import data_partitions, windows_of
 from ml_platform.sources import python
-from ml_platform.sources.delivery import Delivery, delivered
+from ml_platform.sources.delivery import Delivery, Session, delivered
 from ml_platform.use_case import PythonSource, UseCase
 
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
@@ -105,7 +105,7 @@ def read(case: UseCase, *wanted: str) -> list[Delivery]:
     """Read the source for partitions, or as a whole."""
     assert isinstance(case.source, PythonSource)
     definition = data_partitions(case)
-    return python.read(case.source, case, windows_of(definition, wanted) if definition else None)
+    return python.read(case.source, case, windows_of(definition, wanted) if definition else None, Session())
 
 
 def ids(deliveries: list[Delivery]) -> dict[str | None, list[int]]:
