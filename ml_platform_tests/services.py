@@ -1,0 +1,56 @@
+"""Services that tests run against: a PostgreSQL server of their own, in a temporary folder."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+"""Where Debian's package postgresql-15 puts them; elsewhere they are looked for on the path."""
+PASSWORD = "s3cret"  # noqa: S105 - of a server that lives for a test
+SETTINGS = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=50 -c shared_buffers=16MB"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The SQLAlchemy address of an empty database of a PostgreSQL server that asks for its password."""
+    found = shutil.which("initdb", path=f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}")
+    if found is None:
+        pytest.skip("PostgreSQL is not installed: there is no initdb")
+    programs = Path(found).parent
+    # not below pytest's folder, which only its owner may enter
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "password").write_text(PASSWORD)
+        user = _other_user() if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+        if user is not None:
+            for path in (folder, folder / "password"):
+                shutil.chown(path, user)
+        data, port = folder / "data", _free_port()
+        initdb = [programs / "initdb", "-D", data, "-U", "shop", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale"]
+        subprocess.run([*initdb, "-N", f"--pwfile={folder}/password"], check=True, capture_output=True, user=user)
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} {SETTINGS}"
+        control = [programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+        subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, user=user)
+        try:
+            yield f"postgresql+psycopg2://shop:{PASSWORD}@127.0.0.1:{port}/postgres"
+        finally:
+            subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL, user=user)
+
+
+def _other_user() -> str:
+    names = {user.pw_name for user in pwd.getpwall()}
+    return next(name for name in ("postgres", "nobody") if name in names)
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
