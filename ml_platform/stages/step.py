@@ -4,6 +4,7 @@ Dagster marks all partitions of a step or none. A step here publishes and record
 chunk, and fails at its end for those that were refused: what was good is kept, whatever happens to the rest.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ def build_step(use_case: UseCase, name: str, stages: Sequence[StageDefinition]) 
     checks = {f"{check.asset_key.path[-1]}_{check.name}": check for stage in stages for check in stage.checks}
     own = {spec.key for spec in specs.values()}
     inputs = {
-        "__".join(dep.asset_key.path): dep.asset_key
+        re.sub(r"\W", "_", "__".join(dep.asset_key.path)): dep.asset_key
         for spec in specs.values()
         for dep in spec.deps
         if dep.asset_key not in own
