@@ -195,7 +195,7 @@ def champion(lake: Path, use_case_file: Path, cutoff: date, days: Sequence[date]
         for window in (windows.train, windows.hold_out)
     )
     columns = feature_columns(use_case, train.columns)
-    estimator, params = use_case.model.estimator, use_case.model.params
+    estimator, params = use_case.estimator, use_case.params
     threshold = threshold_of(use_case, train, estimator, params)
     pipeline = fit(use_case, train, estimator, params)
     model = TrainedModel(pipeline, use_case.task, columns, "bare", threshold, params)

@@ -277,7 +277,6 @@ def test_a_wrong_word_is_refused_with_what_was_meant(
     ("changes", "location"),
     [
         ({"task": None}, ("task",)),
-        ({"model": {"estimator": None}}, ("model", "estimator")),
         ({"contract": {"key": None}}, ("contract", "key")),
         ({"gates": [{"at_least": 0.5}]}, ("gates", 0, "metric")),
     ],

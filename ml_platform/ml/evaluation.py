@@ -12,10 +12,11 @@ from ml_platform.ml import figures
 from ml_platform.ml.behaviour import behaviour_problems, latency_problems
 from ml_platform.ml.importance import importance_shift, permutation_importance
 from ml_platform.ml.intervals import bootstrap_intervals, groups_of
+from ml_platform.ml.labels import labels
 from ml_platform.ml.metrics import metrics_of
 from ml_platform.ml.report import ENTITY, IMPORTANCE_SHIFT, MODEL, TARGET, Interval, Report
 from ml_platform.ml.slices import slices_of
-from ml_platform.ml.training import BASELINES, TrainedModel, feature_columns, fit, labels
+from ml_platform.ml.training import BASELINES, TrainedModel, feature_columns, fit
 from ml_platform.use_case import UseCase
 
 

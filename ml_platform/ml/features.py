@@ -1,4 +1,6 @@
-"""The features of validated rows: what the user's transform makes of them."""
+"""The features of validated rows: what the user's transform makes of them, and of its inputs."""
+
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -9,8 +11,8 @@ from ml_platform.references import did_you_mean
 from ml_platform.use_case import UseCase
 
 
-def transformed(use_case: UseCase, validated: pl.DataFrame) -> pl.DataFrame:
-    """The features of validated rows, with their partition.
+def transformed(use_case: UseCase, validated: pl.DataFrame, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """The features of validated rows, with their partition; `inputs` are the declared tables by their names.
 
     Raises:
         ValueError: the transform's result lacks the key, the event time, the label or a declared feature.
@@ -19,9 +21,10 @@ def transformed(use_case: UseCase, validated: pl.DataFrame) -> pl.DataFrame:
     rows = validated.drop(PARTITION, strict=False)
     if declared.transform is not None:
         transform = references.load(declared.transform)
-        rows = to_polars(
-            transform(from_polars(rows.lazy(), wanted_frame(transform), declared.transform)), declared.transform
-        )
+        wanted = wanted_frame(transform)
+        more = {name: from_polars(table.lazy(), wanted, declared.transform) for name, table in inputs.items()}
+        given = from_polars(rows.lazy(), wanted, declared.transform)
+        rows = to_polars(transform(given, **more), declared.transform)
     needed = [*contract.key, *([contract.event_time] if contract.event_time else []), use_case.label.column]
     for name in [*needed, *(declared.columns or [])]:
         if name not in rows.columns:

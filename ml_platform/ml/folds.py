@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import polars as pl
 
+from ml_platform.ml.labels import labels
 from ml_platform.ml.splits import held_out_by_key
-from ml_platform.ml.training import labels
 from ml_platform.use_case import UseCase
 
 _SALT = "__inside"

@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from ml_platform.ml.preprocessing import is_number
 from ml_platform.ml.single_feature import (
     Bins,
     Target,
     bins_of,
-    is_number,
     looks_like_id,
     missing_or_not,
     target_of,
@@ -84,8 +84,8 @@ def leaks_in(use_case: UseCase, rows: pl.DataFrame) -> list[Leak]:
         return []
     target = target_of(use_case, judged)
     names = [name for name in feature_columns(use_case, rows.columns) if name not in use_case.model.leakage.allowed]
-    # times and nested values are refused by the training, in a sentence of its own
-    columns = [judged[name] for name in names if not (rows[name].dtype.is_temporal() or rows[name].dtype.is_nested())]
+    # nested values are refused by the training, in a sentence of its own
+    columns = [judged[name] for name in names if not rows[name].dtype.is_nested()]
     return [leak for column in columns if (leak := _leak(use_case, column, target))]
 
 
@@ -114,7 +114,7 @@ def _above(limit: float, target: Target, score: float) -> bool:
 
 def _copied(column: pl.Series, target: Target, bins: Bins, label: str) -> str | None:
     if not target.classes:
-        same = target.rank_correlation(column) if is_number(column) else np.nan
+        same = target.rank_correlation(column) if is_number(column.dtype) else np.nan
         return f"orders the rows as {label} does (rank correlation {same:.4f})" if abs(same) >= SAME_ORDER else None
     if not bins.by_value:
         return None

@@ -3,14 +3,15 @@
 Values are the same if they differ by at most `TOLERANCE`, in units of the greatest of them where that is above 1.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from ml_platform.blocks import write_duration
 from ml_platform.ml.features import transformed
+from ml_platform.ml.preprocessing import is_number
 from ml_platform.ml.training import TrainedModel
 from ml_platform.use_case import UseCase
 
@@ -27,10 +28,11 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class RawRows:
-    """Validated rows, those of the lookback among them, of which the features of a sample can be made again."""
+    """What the features of a sample are made again of: validated rows, those of the lookback among them, and inputs."""
 
     use_case: UseCase
     validated: pl.DataFrame
+    inputs: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
 
 def sample(rows: pl.DataFrame) -> pl.DataFrame:
@@ -119,13 +121,13 @@ def _from_raw(
     moment = rows[contract.event_time].max() if contract.event_time and use_case.windows else None
     known = raw.validated if moment is None else known_at(use_case, raw.validated, moment)
     try:
-        again = _made_again(use_case, rows, known)
+        again = _made_again(raw, rows, known)
         if again.height != rows.height:
             made = f"{source} makes {again.height} rows of features of {rows.height} validated rows"
             return f"{made}; it must make one each."
         if leaks := reaches_ahead(rows, again, named, model.columns):
             # where all rows of the partition give the same as in training, the later ones make the difference
-            full = again if moment is None else _made_again(use_case, rows, raw.validated)
+            full = again if moment is None else _made_again(raw, rows, raw.validated)
             names = _named([leak.feature for leak in leaks])
             if moment is None or reaches_ahead(rows, full, named, model.columns):
                 lookback = use_case.features.lookback
@@ -134,7 +136,7 @@ def _from_raw(
                     f"{source} gives {names} differently in a fresh process; it must give the same for a row "
                     f"whenever it is called{alone}."
                 )
-            earlier = _made_again(use_case, rows, _until(use_case, raw.validated, moment))
+            earlier = _made_again(raw, rows, _until(use_case, raw.validated, moment))
             if later := reaches_ahead(rows, earlier, named, model.columns):
                 return leaks_told(later)
             return (
@@ -142,7 +144,7 @@ def _from_raw(
                 f"those of rows at least {write_duration(use_case.label.known_after)} older."
             )
     except Exception as error:  # whatever a user's transform raises
-        return f"{source} crashes in a fresh process: {told(error)}; it must need nothing but the validated rows."
+        return f"{source} crashes in a fresh process: {told(error)}; it must need only its arguments."
     what = "the model on features made again of the validated rows"
     # too little to be seen in the features themselves
     slightly = [name for name in model.columns if not again[name].equals(rows[name])]
@@ -182,10 +184,10 @@ def _another(labels: pl.Series) -> pl.Expr:
     return column.replace_strict(classes, [*classes[1:], *classes[:1]], default=None, return_dtype=labels.dtype)
 
 
-def _made_again(use_case: UseCase, rows: pl.DataFrame, validated: pl.DataFrame) -> pl.DataFrame:
+def _made_again(raw: RawRows, rows: pl.DataFrame, validated: pl.DataFrame) -> pl.DataFrame:
     """The features of rows, in their order, made of validated rows."""
-    named = use_case.contract.identity
-    features = transformed(use_case, validated)
+    named = raw.use_case.contract.identity
+    features = transformed(raw.use_case, validated, raw.inputs)
     return rows.select(named).join(features, on=named, how="inner", nulls_equal=True, maintain_order="left")
 
 
@@ -195,7 +197,7 @@ def _unusual(model: TrainedModel, row: pl.DataFrame, name: str) -> str | None:
 
     dtype = row.schema[name]
     values: dict[str, Any] = {"a missing": pl.lit(None, dtype)}
-    if not dtype.is_numeric() and dtype != pl.Boolean:
+    if not is_number(dtype):
         values["an unseen"] = pl.lit(UNSEEN)
     for word, value in values.items():
         advice = f"new rows may have {word} value: choose another estimator, or other params"

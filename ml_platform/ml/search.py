@@ -13,8 +13,9 @@ import polars as pl
 from ml_platform.fingerprints import digest
 from ml_platform.ml.evaluation import encoded_labels
 from ml_platform.ml.folds import Fold, folds_of
+from ml_platform.ml.labels import labels
 from ml_platform.ml.metrics import Metric, metrics_of
-from ml_platform.ml.training import TrainedModel, feature_columns, fit, labels
+from ml_platform.ml.training import TrainedModel, feature_columns, fit
 from ml_platform.ml.trials import Trial, Trials
 from ml_platform.use_case import Task, UseCase
 
@@ -72,7 +73,7 @@ def search(
         kept.forget()
         raise ValueError(f"none of {len(trials)} trials of model.search gave a model; the first: {trials[0].failure}")
     best = (max if metric.greater_is_better else min)(values, key=lambda number: values[number])
-    return SearchResult({**use_case.model.params, **trials[best].params}, values[best], tuple(trials))
+    return SearchResult({**use_case.params, **trials[best].params}, values[best], tuple(trials))
 
 
 def metric_of(use_case: UseCase) -> Metric:
@@ -90,7 +91,7 @@ def _configured(use_case: UseCase) -> str:
     return digest(
         [
             use_case.task,
-            model.model_dump(mode="json", include={"estimator", "params", "seed"}),
+            [use_case.estimator, use_case.params, model.seed],
             model.model_dump(mode="json", include={"search": {"space", "folds"}}),
             [metric_of(use_case).name, metric_of(use_case).threshold],
             use_case.label.model_dump(mode="json"),
@@ -107,14 +108,14 @@ def _seed(seed: int, number: int) -> int:
 def _tried(use_case: UseCase, metric: Metric, folds: Sequence[Fold], number: int, params: dict[str, Any]) -> Trial:
     began = monotonic()
     try:
-        value = fmean(_value(use_case, metric, fold, {**use_case.model.params, **params}) for fold in folds)
+        value = fmean(_value(use_case, metric, fold, {**use_case.params, **params}) for fold in folds)
     except Exception as error:  # what estimators raise at parameters that they refuse has no other common type
         return Trial(number, params, None, monotonic() - began, str(error) or type(error).__name__)
     return Trial(number, params, value, monotonic() - began)
 
 
 def _value(use_case: UseCase, metric: Metric, fold: Fold, params: Mapping[str, Any]) -> float:
-    pipeline = fit(use_case, fold.train, use_case.model.estimator, params)
+    pipeline = fit(use_case, fold.train, use_case.estimator, params)
     model = TrainedModel(pipeline, use_case.task, feature_columns(use_case, fold.train.columns), run_id="")
     classes = pipeline.classes_ if use_case.task == "multiclass_classification" else None
     y = encoded_labels(labels(fold.judged, use_case), classes)

@@ -7,7 +7,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ml_platform.ml.labels import label_of
 from ml_platform.ml.metrics import METRICS, Floats
+from ml_platform.ml.preprocessing import as_number, is_number
 from ml_platform.use_case import UseCase
 
 MOST_BINS = 64
@@ -99,19 +101,19 @@ class Target:
 
 def with_enough_rows(use_case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of the classes that have enough rows to say anything about them; none where only one class has."""
-    label = use_case.label.column
     if use_case.task == "regression":
         return rows if rows.height >= 2 * FEWEST_ROWS else rows.clear()
-    counted = rows[label].alias("class").value_counts(name="rows")
+    label = label_of(rows, use_case)
+    counted = label.alias("class").value_counts(name="rows")
     frequent = counted.filter(pl.col("rows") >= FEWEST_ROWS)
     if frequent.height <= 1:
         return rows.clear()
-    return rows if frequent.height == counted.height else rows.filter(pl.col(label).is_in(frequent["class"].to_list()))
+    return rows if frequent.height == counted.height else rows.filter(label.is_in(frequent["class"].to_list()))
 
 
 def target_of(use_case: UseCase, rows: pl.DataFrame) -> Target:
     """The label of rows, with the halves that the seed of the model draws."""
-    label = rows[use_case.label.column]
+    label = label_of(rows, use_case)
     order = np.random.default_rng(use_case.model.seed).permutation(rows.height)
     half = np.empty(rows.height, np.int64)
     if use_case.task == "regression":
@@ -132,7 +134,7 @@ def bins_of(column: pl.Series) -> Bins:
     bin for all others; by alphabet where nearly all are different.
     """
     most = max(1, min(MOST_BINS, len(column) // ROWS_A_BIN))
-    if is_number(column):
+    if is_number(column.dtype):
         return _number_bins(_numbers(column), most)
     text = column.cast(pl.String).alias("value")
     if _nearly_all_different(text.drop_nulls()):
@@ -145,13 +147,8 @@ def bins_of(column: pl.Series) -> Bins:
 
 def missing_or_not(column: pl.Series) -> Bins:
     """A feature in two bins: where it has a value, and where it has none."""
-    missing = np.isnan(_numbers(column)) if is_number(column) else column.is_null().to_numpy()
+    missing = np.isnan(_numbers(column)) if is_number(column.dtype) else column.is_null().to_numpy()
     return Bins(missing.astype(np.int64), 2, by_value=False)
-
-
-def is_number(column: pl.Series) -> bool:
-    """Whether a model gets the feature as a number."""
-    return column.dtype.is_numeric() or column.dtype == pl.Boolean
 
 
 def looks_like_id(column: pl.Series) -> bool:
@@ -162,9 +159,9 @@ def looks_like_id(column: pl.Series) -> bool:
     filled = column.drop_nulls()
     if filled.dtype.is_float():
         filled = filled.drop_nans()
-    if filled.dtype == pl.Boolean or not _nearly_all_different(filled):
+    if filled.dtype == pl.Boolean or filled.dtype.is_temporal() or not _nearly_all_different(filled):
         return False
-    if not is_number(filled):
+    if not is_number(filled.dtype):
         return True
     if not filled.dtype.is_integer() and not (filled.is_finite() & (filled == filled.floor())).all():
         return False
@@ -177,8 +174,8 @@ def _nearly_all_different(filled: pl.Series) -> bool:
 
 
 def _numbers(column: pl.Series) -> Floats:
-    """Numbers or booleans as float64, missing values as nan."""
-    return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    """Numbers, booleans and times as float64, missing values as nan."""
+    return as_number(column).fill_null(np.nan).to_numpy()
 
 
 def _number_bins(values: Floats, most: int) -> Bins:

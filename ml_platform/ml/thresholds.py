@@ -8,8 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ml_platform.ml.folds import held_out_inside
+from ml_platform.ml.labels import labels
 from ml_platform.ml.metrics import Floats
-from ml_platform.ml.training import TrainedModel, feature_columns, fit, labels
+from ml_platform.ml.training import TrainedModel, feature_columns, fit
 from ml_platform.use_case import ThresholdRule, UseCase
 
 PARTS = 5

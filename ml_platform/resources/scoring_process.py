@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 300.0  # seconds
 ROWS, SCORES, VALIDATED = "rows.parquet", "scores.npy", "validated.parquet"
+INPUT = "input-{}.parquet"
 MOST_TOLD = 300
 
 
@@ -62,6 +63,8 @@ class ScoringProcess:
             request: dict[str, Any] = {"folder": str(folder.absolute()), "data": handed_over}
             if raw is not None:
                 raw.validated.write_parquet(data / VALIDATED)
+                for name, table in raw.inputs.items():
+                    table.write_parquet(data / INPUT.format(name))
                 request["use_case"] = raw.use_case.model_dump(mode="json", exclude_unset=True)
             return self._answer(request)
 
@@ -144,7 +147,9 @@ def _reason(request: Mapping[str, Any]) -> str | None:
         return f"the stored model cannot be read in a fresh process: {told(error)}; train it again, or choose another."
     raw = None
     if "use_case" in request:
-        raw = RawRows(UseCase.model_validate(request["use_case"]), pl.read_parquet(data / VALIDATED))
+        use_case = UseCase.model_validate(request["use_case"])
+        inputs = {name: pl.read_parquet(data / INPUT.format(name)) for name in use_case.features.inputs}
+        raw = RawRows(use_case, pl.read_parquet(data / VALIDATED), inputs)
     return difference(model, pl.read_parquet(data / ROWS), np.load(data / SCORES), raw)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml_platform.ml.training import TrainedModel, matrix
+from ml_platform.ml.preprocessing import matrix
+from ml_platform.ml.training import TrainedModel
 from ml_platform.partitions import accepted_previews
 from ml_platform.resources.alive import kept_alive
 from ml_platform.resources.mlflow_server import MOST_TOLD

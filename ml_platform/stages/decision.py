@@ -111,10 +111,10 @@ def refitted(work: Work, candidate: Candidate) -> tuple[StoredModel, str | None]
     use_case, tracking, commit = work.use_case, work.tracking, features_version(work)
     known, model = labelled_rows(work, candidate.cutoff, "known", commit), tracking.load_model(candidate.stored.address)
     columns = feature_columns(use_case, known.columns)
-    pipeline = fit(use_case, known, use_case.model.estimator, model.params)
+    pipeline = fit(use_case, known, use_case.estimator, model.params)
     parent = candidate.stored.run_id
     with tracking.run(work.step, use_case.name, candidate.cutoff or "", parent=parent) as run:
-        run.log_params({"estimator": use_case.model.estimator, "rows": known.height, "refit": True})
+        run.log_params({"estimator": use_case.estimator, "rows": known.height, "refit": True})
         again = TrainedModel(pipeline, use_case.task, columns, run.mlflow_run_id, model.threshold, model.params)
         scores = again.predict(labelled_rows(work, candidate.cutoff, "hold_out", commit))
         run.set_tags({**run_tags(work, commit), **prediction_tags(scores, commit)})

@@ -1,6 +1,6 @@
-"""The stage `features`: the user's transform over whole ranges of partitions and the lookback before them."""
+"""The stage `features`: the user's transform over ranges of partitions, the lookback before them, and its inputs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -9,6 +9,8 @@ from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.features import transformed
 from ml_platform.partitions import day_of, lookback_steps, looked_at, looking_back_at, span
+from ml_platform.sources import files
+from ml_platform.sources.delivery import Delivery, NotDeliveredError
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
 from ml_platform.stages.chunks import of
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
@@ -56,15 +58,23 @@ def prepare(work: Work, keys: Keys) -> Prepared:
     versions = work.data_versions(
         "validated_data", sorted({one for found in needed.values() for one in found}, key=str)
     )
+    inputs = deliveries(use_case)
 
     def compute(due: Keys) -> Iterator[Computed]:
         missing = {key: [str(one) for one in needed[key] if not versions[one]] for key in due}
         computable = [key for key in due if versions[key]]
         rows, expected = pl.DataFrame(), dict[Key, int]()
+        try:
+            tables = {name: delivery.load() for name, delivery in inputs.items()}
+        except NotDeliveredError as error:
+            yield Computed(
+                "features", rows, {}, [Verdict("complete", key, str(error), acceptable=False) for key in due]
+            )
+            return
         if computable:
             lookback = {one for key in computable for one in needed[key]}
             validated = work.rows("validated_data", sorted(lookback, key=str)).collect()
-            rows, expected = transformed(use_case, validated), rows_by_partition(validated)
+            rows, expected = transformed(use_case, validated, tables), rows_by_partition(validated)
             if use_case.windows:
                 rows = rows.filter(pl.col(PARTITION).is_in([day_of(key) for key in computable if key]))
         given = rows_by_partition(rows)
@@ -80,7 +90,28 @@ def prepare(work: Work, keys: Keys) -> Prepared:
         yield Computed("features", rows, {key: row_count(key, given.get(key, 0)) for key in due}, verdicts)
 
     made_of = {key: digest([versions[one] for one in needed[key]]) if versions[key] else None for key in keys}
-    return Prepared({key: {"validated_data": version} for key, version in made_of.items()}, compute)
+    fingerprints = {name: delivery.fingerprint for name, delivery in inputs.items()}
+    return Prepared({key: {"validated_data": version, **fingerprints} for key, version in made_of.items()}, compute)
+
+
+def deliveries(use_case: UseCase) -> dict[str, Delivery]:
+    """The further tables that the transform takes, by their names, as their files are now."""
+    return {name: files.read(source, use_case, None)[0] for name, source in use_case.features.inputs.items()}
+
+
+def loaded(inputs: Mapping[str, Delivery]) -> dict[str, pl.DataFrame]:
+    """The rows of such tables.
+
+    Raises:
+        NotDeliveredError: one of them cannot be read.
+    """
+    tables = {}
+    for name, delivery in inputs.items():
+        try:
+            tables[name] = delivery.load()
+        except NotDeliveredError as error:
+            raise NotDeliveredError(f"features.inputs.{name}: {error}") from error
+    return tables
 
 
 def _reason(missing: list[str], validated: int, given: int) -> str | None:

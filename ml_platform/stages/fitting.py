@@ -54,9 +54,9 @@ def fit_now(work: Work, train: pl.DataFrame, version: str, cutoff: Key) -> Fitte
     from ml_platform.ml.thresholds import threshold_of
 
     use_case, model, began = work.use_case, work.use_case.model, time()
-    params, trials = searched(work, train, version, cutoff) if model.search else (dict(model.params), [])
-    threshold = threshold_of(use_case, train, model.estimator, params)
-    return Fitted(fit(use_case, train, model.estimator, params), params, threshold, trials, began, time())
+    params, trials = searched(work, train, version, cutoff) if model.search else (use_case.params, [])
+    threshold = threshold_of(use_case, train, use_case.estimator, params)
+    return Fitted(fit(use_case, train, use_case.estimator, params), params, threshold, trials, began, time())
 
 
 def searched(work: Work, train: pl.DataFrame, version: str, cutoff: Key) -> tuple[dict[str, Any], list[dict[str, Any]]]:

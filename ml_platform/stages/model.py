@@ -9,14 +9,18 @@ import polars as pl
 from ml_platform.fingerprints import Recipe, digest, recipe
 from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.contract import PARTITION
-from ml_platform.ml.training import TrainedModel, feature_columns, labels
+from ml_platform.ml.labels import labels
+from ml_platform.ml.preprocessing import left_out
+from ml_platform.ml.training import TrainedModel, feature_columns
 from ml_platform.partitions import looked_at, span
 from ml_platform.resources.alive import is_alive
 from ml_platform.resources.registry import StoredModel
 from ml_platform.resources.tracking import REQUIREMENTS
+from ml_platform.sources.delivery import NotDeliveredError
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.chunks import one_by_one
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.features import deliveries, loaded
 from ml_platform.stages.fitting import Fitted, fitted, kept
 from ml_platform.stages.training_rows import Split, features_dep, features_versions, labelled_rows, split
 from ml_platform.stages.work import Work
@@ -39,7 +43,7 @@ def build(use_case: UseCase) -> StageDefinition:
     spec = asset_spec(
         use_case,
         "model",
-        f"`{use_case.model.estimator}`, trained only on rows whose label was known by the cutoff.",
+        f"`{use_case.estimator}`, trained only on rows whose label was known by the cutoff.",
         deps=[
             features_dep(use_case),
             *(
@@ -72,17 +76,17 @@ def recipe_of(use_case: UseCase) -> Recipe:
     code = ["training:fit", "leakage:leaks_in", *(["search:search"] if use_case.model.search else [])]
     if isinstance(use_case.model.threshold, ThresholdRule):
         code.append("thresholds:threshold_of")
-    reached = [use_case.model.estimator, *(f"ml_platform.ml.{one}" for one in code)]
+    reached = [use_case.estimator, *(f"ml_platform.ml.{one}" for one in code)]
     return recipe(reached, training_config(use_case), PACKAGES)
 
 
 def training_config(use_case: UseCase) -> dict[str, Any]:
     """The part of the YAML file that a fitted model depends on."""
-    model = use_case.model.model_dump(mode="json", exclude={"every", "weekday", "refit"})
+    declared = use_case.model.model_dump(mode="json", exclude={"every", "weekday", "refit"})
     contract = use_case.contract
     return {
         "task": use_case.task,
-        "model": model,
+        "model": {**declared, "estimator": use_case.estimator, "params": use_case.params},
         "label": use_case.label.model_dump(mode="json"),
         "columns": use_case.features.columns,
         "key": contract.key,
@@ -147,6 +151,7 @@ def _computed(work: Work, cutoff: Key, version: str, process: "ScoringProcess") 
         "features_version": commit,
         "seconds": model.ended - model.began,
         **({"threshold": model.threshold} if model.threshold is not None else {}),
+        **({"left_out": left} if (left := left_out(model.pipeline)) else {}),
     }
     return Computed("model", {cutoff: stored}, {cutoff: shown}, [Verdict("trainable", cutoff), leakage, parity])
 
@@ -168,7 +173,11 @@ def parity_problem(
         needed = looked_at(use_case, [f"{rows[PARTITION][0]}"])[f"{rows[PARTITION][0]}"]
     raw = None
     if use_case.features.transform:
-        raw = RawRows(use_case, work.rows("validated_data", needed).collect())
+        try:
+            inputs = loaded(deliveries(use_case))
+        except NotDeliveredError as error:
+            return str(error)
+        raw = RawRows(use_case, work.rows("validated_data", needed).collect(), inputs)
     return process.check(folder, rows, model.predict(rows), raw)
 
 
@@ -186,11 +195,12 @@ def logged(
     with tracking.run(work.step, use_case.name, cutoff, began=model.began) as run:
         run.log_params(
             {
-                "estimator": use_case.model.estimator,
+                "estimator": use_case.estimator,
                 "seed": use_case.model.seed,
                 "trained_on": where["train"],
                 "rows": train.height,
                 "features": json.dumps(columns),
+                **({"left_out": json.dumps(left)} if (left := left_out(model.pipeline)) else {}),
                 "features_version": commit,
                 **({"threshold": model.threshold} if model.threshold is not None else {}),
                 **{f"params.{name}": value for name, value in model.params.items()},

@@ -1,6 +1,6 @@
 """The vocabulary of a use case: the blocks of its YAML file and the words for stages, tasks and metrics."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -16,9 +16,19 @@ from ml_platform.use_case.data import (
     Volume,
 )
 from ml_platform.use_case.judging import Behaviour, Check, Evaluation, Gate, Latency
-from ml_platform.use_case.modelling import Leakage, Model, Range, Search, ThresholdRule
+from ml_platform.use_case.modelling import DEFAULT_PARAMS, Leakage, Model, Range, Search, ThresholdRule
 from ml_platform.use_case.sources import AssetSource, FilesSource, PythonSource, Source, SourceBlock, SqlSource
-from ml_platform.use_case.words import METRICS, PLATFORM_CHECKS, STAGES, Cadence, CheckedStage, ColumnType, Stage, Task
+from ml_platform.use_case.words import (
+    METRICS,
+    PLATFORM_CHECKS,
+    PYTHON_TYPES,
+    STAGES,
+    Cadence,
+    CheckedStage,
+    ColumnType,
+    Stage,
+    Task,
+)
 
 __all__ = [
     "METRICS",
@@ -82,7 +92,7 @@ class UseCase(Block):
     contract: Contract = Field(description="What the data must be.")
     features: Features = Field(default_factory=Features, description="How features are computed.")
     label: Label = Field(description="What is to be predicted.")
-    model: Model = Field(description="How a model is trained.")
+    model: Model = Field(default_factory=Model, description="How a model is trained.")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="What a model is looked at for.")
     gates: list[Gate] = Field(default_factory=list, description="What a model must meet to become champion.")
     checks: list[Check] = Field(
@@ -94,6 +104,17 @@ class UseCase(Block):
     def windows(self) -> Partitions | None:
         """The partitions, or None for data that is not cut by time."""
         return None if self.partitions == "none" else self.partitions
+
+    @property
+    def estimator(self) -> str:
+        """The import path of the model's estimator: the declared one, or the default of the task."""
+        kind = "Regressor" if self.task == "regression" else "Classifier"
+        return self.model.estimator or f"sklearn.ensemble.HistGradientBoosting{kind}"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of the estimator: the declared ones, before those of the default estimator."""
+        return {**({} if self.model.estimator else DEFAULT_PARAMS), **self.model.params}
 
     @field_validator("gates")
     @classmethod
@@ -134,6 +155,28 @@ class UseCase(Block):
             for field in ("train_on", "hold_out"):
                 if not getattr(self.model, field):
                     refuse("UseCase", ["model"], f"with partitions the model needs '{field}', such as '7 days'.", None)
+        return self
+
+    @model_validator(mode="after")
+    def _check_positive(self) -> Self:
+        label, positive = self.label.column, self.label.positive
+        if positive is None:
+            return self
+        column = self.contract.columns[label]
+        if self.task != "binary_classification":
+            message = f"a positive value belongs to binary_classification; {self.task} has none. Remove it."
+            refuse("UseCase", ["label", "positive"], message, positive)
+        if not isinstance(positive, fitting := PYTHON_TYPES[column.type]) or (
+            isinstance(positive, bool) and bool not in fitting
+        ):
+            message = (
+                f"{positive!r} is no value of '{label}', which is {column.type}; write one as the data has it, text in "
+                "quotes."
+            )
+            refuse("UseCase", ["label", "positive"], message, positive)
+        if column.one_of is not None and positive not in column.one_of:
+            message = f"'{label}' is never {positive!r}; write one of {', '.join(map(repr, column.one_of))}."
+            refuse("UseCase", ["label", "positive"], message, positive)
         return self
 
     @field_validator("evaluation")

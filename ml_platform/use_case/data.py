@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ml_platform.blocks import Block, Duration, Reference, Scalar, Share, one_error, refuse
 from ml_platform.references import did_you_mean
+from ml_platform.use_case.sources import FilesSource
 from ml_platform.use_case.words import PYTHON_TYPES, RESERVED, SCORES, Cadence, ColumnType
 
 Bound = Annotated[
@@ -218,6 +219,12 @@ class Features(Block):
         "row given; annotate `pandas.DataFrame`, `polars.DataFrame`, `polars.LazyFrame` or `pyarrow.Table`. Without it "
         "the validated columns are the features.",
     )
+    inputs: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], FilesSource] = Field(
+        default_factory=dict,
+        description="Further tables for the transform, such as `weather: {type: files, path: data/weather.csv, "
+        "format: csv}`. Each is read whole and given by its name, as `transform(rows, weather=...)`, in the type of "
+        "`rows`; the columns of CSV are text. When a file changes, all features are computed again.",
+    )
     lookback: Duration = Field(default=timedelta(0), description="How far before a row's time its features look.")
     columns: list[str] | None = Field(
         default=None,
@@ -225,11 +232,26 @@ class Features(Block):
         description="The features the model sees; without it all columns but key, entity, event time and label.",
     )
 
+    @model_validator(mode="after")
+    def _check_inputs(self) -> Self:
+        if self.inputs and self.transform is None:
+            refuse("Features", ["inputs"], "only a transform takes inputs; name it in features.transform.", None)
+        for name, source in self.inputs.items():
+            if "{partition}" in source.path:
+                message = "an input is read whole, for all partitions; write a path without {partition}, or with *."
+                refuse("Features", ["inputs", name, "path"], message, source.path)
+        return self
+
 
 class Label(Block):
     """What is to be predicted."""
 
     column: str = Field(description="The column of the label. Rows without a label are predicted but not trained on.")
+    positive: Scalar | None = Field(
+        default=None,
+        description="For binary_classification: the value that counts as 1, such as `Yes`; any other counts as 0. "
+        "Without it the label must be 0 or 1, or a boolean, of which true is 1.",
+    )
     known_after: Duration = Field(
         default=timedelta(0), description="How long after a row's event time its label is known."
     )

@@ -11,9 +11,9 @@ import polars as pl
 from ml_platform.errors import UserError
 from ml_platform.ml.evaluation import encoded_labels
 from ml_platform.ml.intervals import groups_of, paired_difference
+from ml_platform.ml.labels import labels
 from ml_platform.ml.metrics import metrics_of
 from ml_platform.ml.report import Interval
-from ml_platform.ml.training import labels
 from ml_platform.resources.registry import Version
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.cards import model_card

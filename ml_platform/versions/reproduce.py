@@ -46,7 +46,7 @@ def reproduce(work: Work, version: Version) -> Reproduction:
     before = load(work.lake, run.tags[RECIPE_TAG])
     use_case = UseCase.model_validate(work.tracking.read_json(version.run_id, "use_case.json"))
     # the file lies in the tracking server, where others write too: it must not name what is imported here
-    if json.dumps(use_case.model.estimator) != before.config["model.estimator"]:
+    if json.dumps(use_case.estimator) != before.config["model.estimator"]:
         raise UserError(
             f"use_case.json of run {version.run_id} names another estimator than was trained; it was changed."
         )
@@ -60,7 +60,7 @@ def reproduce(work: Work, version: Version) -> Reproduction:
         raise UserError(f"the features of then, commit {commit}, cannot be read: {error}") from error
     stored = work.tracking.load_model(version.address)
     try:
-        pipeline = fit(use_case, train, use_case.model.estimator, stored.params)
+        pipeline = fit(use_case, train, use_case.estimator, stored.params)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{version.name} {version.number} cannot be trained again: {error}") from error
     again = TrainedModel(pipeline, use_case.task, feature_columns(use_case, train.columns), version.run_id)

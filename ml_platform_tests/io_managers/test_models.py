@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from ml_platform.io_managers.models import ModelIOManager, Models
-from ml_platform.ml.training import TrainedModel, matrix, pipeline
+from ml_platform.ml.preprocessing import matrix
+from ml_platform.ml.training import TrainedModel, pipeline
 from ml_platform.partitions import accepted_previews
 from ml_platform.resources.registry import StoredModel
 from ml_platform.resources.tracking import Tracking
@@ -43,10 +44,9 @@ def shop(request: pytest.FixtureRequest) -> str:
 def fitted(run_id: str, slope: float) -> TrainedModel:
     from sklearn.linear_model import Ridge
 
-    inputs = matrix(ROWS, ("size", "age"))
-    return TrainedModel(
-        pipeline(inputs, Ridge()).fit(inputs, slope * np.arange(4)), "regression", ("size", "age"), run_id
-    )
+    columns = ("size", "age")
+    made = pipeline(ROWS.select(columns), Ridge(), "regression", seed=0)
+    return TrainedModel(made.fit(matrix(ROWS, columns), slope * np.arange(4)), "regression", columns, run_id)
 
 
 def model(tracking: Tracking, shop: str, cutoffs: Cutoffs, trained: Trained) -> dg.AssetsDefinition:

@@ -17,7 +17,8 @@ import yaml
 
 from ml_platform.ml.features import transformed
 from ml_platform.ml.parity import RawRows
-from ml_platform.ml.training import TrainedModel, feature_columns, fit, matrix
+from ml_platform.ml.preprocessing import matrix
+from ml_platform.ml.training import TrainedModel, feature_columns, fit
 from ml_platform.partitions import looked_at
 from ml_platform.references import load
 from ml_platform.resources.model_files import DESCRIPTION_FILE, MODEL_FILE
@@ -255,7 +256,7 @@ def from_raw(process: ScoringProcess, of: UseCase, folder: Path) -> str | None:
     validated = pl.DataFrame(
         {"id": range(240), "amount": rng.normal(size=240), "fraud": [0, 1] * 120, "city": ["ghent", "mons", None] * 80}
     ).with_columns(at=pl.datetime(2024, 1, 1) + pl.duration(hours="id"))
-    features = transformed(of, validated)
+    features = transformed(of, validated, {})
     model = trained(of, features)
     last = f"{features['partition'].max()}"
     rows = features.filter(pl.col("partition").cast(pl.String) == last).sort("at").head(12)

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ml_platform.ml.training import TrainedModel, matrix, pipeline
+from ml_platform.ml.preprocessing import matrix
+from ml_platform.ml.training import TrainedModel, pipeline
 from ml_platform.references import load
 from ml_platform.resources.model_files import MODEL_FILE
 from ml_platform.resources.registry import CUTOFF_TAG, INPUTS_TAG, USE_CASE_TAG, StoredModel, Version
@@ -90,7 +91,7 @@ def in_asset(body: Callable[[dg.AssetExecutionContext], Any]) -> Any:
 
 def fitted(run_id: str, task: Task = "regression", estimator: str = "sklearn.linear_model.Ridge") -> TrainedModel:
     inputs = matrix(ROWS, COLUMNS)
-    made = pipeline(inputs, load(estimator)()).fit(inputs, ROWS[LABELS[task]].to_numpy())
+    made = pipeline(ROWS.select(COLUMNS), load(estimator)(), task, seed=0).fit(inputs, ROWS[LABELS[task]].to_numpy())
     threshold = 0.3 if task == "binary_classification" else None
     return TrainedModel(made, task, COLUMNS, run_id, threshold, {"seed": 7, "depths": [3, None], "shrink": True})
 
