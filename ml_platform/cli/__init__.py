@@ -8,6 +8,7 @@ from ml_platform.cli.demo import demo
 from ml_platform.cli.dev import dev
 from ml_platform.cli.diagram import diagram
 from ml_platform.cli.history import history
+from ml_platform.cli.metrics import metrics
 from ml_platform.cli.promote import promote
 from ml_platform.cli.reference import reference
 from ml_platform.cli.reproduce import reproduce
@@ -27,6 +28,6 @@ app = typer.Typer(
 for command in (
     *(demo, run, status, why, accept),
     *(promote, rollback, history, compare, trace, reproduce),
-    *(diagram, dev, reference),
+    *(dev, metrics, diagram, reference),
 ):
     app.command()(command)
