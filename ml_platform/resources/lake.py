@@ -1,15 +1,16 @@
 """The lake: one Delta table for each asset below one root, local or in an object store."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
+from math import ceil
 from pathlib import Path
 from random import uniform
 from time import sleep, time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 8
 WHOLE = "whole"
+# else deltalake forgets commits after thirty days, those too that a registered version was trained on
+CONFIGURATION = {"delta.enableExpiredLogCleanup": "false"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,9 @@ class Table:
         """Add rows to a table without partitions."""
         from deltalake import write_deltalake
 
-        write_deltalake(self.address, rows, mode="append", storage_options=self.storage_options)
+        write_deltalake(
+            self.address, rows, mode="append", configuration=CONFIGURATION, storage_options=self.storage_options
+        )
 
     def append_after(self, version: int | None, rows: pl.DataFrame) -> bool:
         """Add rows if the newest commit is still that one, None before the first; False if it is not."""
@@ -159,12 +164,36 @@ class Table:
             table = self.address if version is None else DeltaTable(self.address, version, options)
             mode: Literal["error", "append"] = "error" if version is None else "append"
             once = CommitProperties(max_commit_retries=0)
-            write_deltalake(table, rows, mode=mode, commit_properties=once, storage_options=options)
+            settings = CONFIGURATION if version is None else None
+            write_deltalake(
+                table, rows, mode=mode, configuration=settings, commit_properties=once, storage_options=options
+            )
         except DeltaError as error:
             if not _is_of_another_writer(error):
                 raise
             return False
         return True
+
+    def vacuum(self, older_than: timedelta, keep: Collection[int] = ()) -> int:
+        """Remove files that no commit needs which is newer, or kept; their number.
+
+        The newest commit is always kept. A young file may be of a writer that has yet to commit: keep some hours.
+        """
+        from deltalake import DeltaTable
+
+        table = DeltaTable(self.address, storage_options=self.storage_options)
+        how: dict[str, Any] = {
+            "retention_hours": ceil(older_than / timedelta(hours=1)),
+            "enforce_retention_duration": False,
+            "full": True,
+            "keep_versions": sorted(keep),
+        }
+        folder = UPath(self.address, **self.storage_options)
+        # it names those too that it has removed before
+        unneeded = [file for file in table.vacuum(dry_run=True, **how) if (folder / file).exists()]
+        if unneeded:  # a vacuum that removes nothing would be two commits all the same
+            table.vacuum(dry_run=False, **how)
+        return len(unneeded)
 
     def _commit(
         self, rows: pl.DataFrame, partitions: Sequence[date] | None, data_versions: Mapping[date | None, str]
@@ -192,6 +221,7 @@ class Table:
                 schema,
                 files,
                 partition_by=by,
+                configuration=CONFIGURATION,
                 storage_options=self.storage_options,
                 # tried again, it would add to the table that another writer has created
                 commit_properties=CommitProperties(app_transactions=marks, max_commit_retries=0),

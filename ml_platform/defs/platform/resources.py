@@ -5,6 +5,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from ml_platform.components import UseCase
+from ml_platform.housekeeping.job import housekeeping
 from ml_platform.io_managers.models import ModelIOManager
 from ml_platform.io_managers.reports import ReportIOManager
 from ml_platform.io_managers.tables import TableIOManager
@@ -13,15 +15,16 @@ from ml_platform.resources.tracking import Tracking
 
 
 @dg.definitions
-def resources() -> dg.Definitions:
-    """The platform's resources and executor."""
+def resources(context: dg.ComponentLoadContext) -> dg.Definitions:
+    """The platform's resources and executor, and the job that cleans up after all use cases of the project."""
     home = Path(os.environ.get("ML_PLATFORM_HOME", ".ml_platform")).absolute()
     lake = Lake(root=os.environ.get("ML_PLATFORM_LAKE", str(home / "lake")))
     tracking = Tracking(
         uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
         artifacts=os.environ.get("ML_PLATFORM_ARTIFACTS", str(home / "artifacts")),
     )
-    return dg.Definitions(
+    tree = context.component_tree
+    platform = dg.Definitions(
         resources={
             "lake": lake,
             "tracking": tracking,
@@ -32,3 +35,4 @@ def resources() -> dg.Definitions:
         # steps share what they import, which costs more than what they compute
         executor=dg.in_process_executor,
     )
+    return dg.Definitions.merge(platform, housekeeping(lambda: tree.get_all_components(UseCase)))
