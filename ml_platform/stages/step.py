@@ -41,6 +41,7 @@ def build_step(use_case: UseCase, name: str, stages: Sequence[StageDefinition]) 
         ins={name: dg.In(dg.Nothing) for name in inputs},
         out={**outputs, **verdicts},
         required_resource_keys=RESOURCES,
+        pool=f"{use_case.name}__{name}",
     )
     def step(context: dg.AssetExecutionContext) -> Iterator[dg.Output[Any]]:
         stored = {key: getattr(context.resources, key) for key in RESOURCES}
