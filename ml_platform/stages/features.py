@@ -10,7 +10,7 @@ from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.features import transformed
 from ml_platform.partitions import day_of, lookback_steps, looked_at, looking_back_at, span
 from ml_platform.sources import files
-from ml_platform.sources.delivery import Delivery, NotDeliveredError
+from ml_platform.sources.delivery import Delivery, NotDeliveredError, Session
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
 from ml_platform.stages.chunks import of
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
@@ -96,7 +96,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
 
 def deliveries(use_case: UseCase) -> dict[str, Delivery]:
     """The further tables that the transform takes, by their names, as their files are now."""
-    return {name: files.read(source, use_case, None)[0] for name, source in use_case.features.inputs.items()}
+    return {name: files.read(source, use_case, None, Session())[0] for name, source in use_case.features.inputs.items()}
 
 
 def loaded(inputs: Mapping[str, Delivery]) -> dict[str, pl.DataFrame]:
