@@ -92,6 +92,8 @@ def concatenated(frames: Sequence[pl.DataFrame], what: str) -> pl.DataFrame:
     Raises:
         NotDeliveredError: they do not fit together; `what` names them.
     """
+    if len(frames) == 1:
+        return frames[0]
     types: dict[str, set[pl.DataType]] = {}
     for frame in frames:
         for name, dtype in frame.schema.items():

@@ -128,6 +128,8 @@ def _asked(engine: "Engine", statement: "TextClause", window: Mapping[str, Any])
         _speak_utc(connection)
         result = connection.execution_options(stream_results=True).execute(statement, window)
         names = list(result.keys())
+        if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+            raise NotDeliveredError(f"the query gives the column '{twice[0]}' twice; name each column once.")
         frames = [pl.DataFrame(schema=dict.fromkeys(names, pl.Null))]
         frames += [pl.DataFrame(list(_columns(names, rows))) for rows in result.partitions(ROWS_AT_ONCE)]
     return concatenated(frames, "the rows of the database")

@@ -13,15 +13,18 @@ from ml_platform.partitions import data_partitions, day_of, windows_of
 from ml_platform.references import did_you_mean
 from ml_platform.sources.delivery import Delivery, NotDeliveredError
 from ml_platform.sources.kinds import read
-from ml_platform.stages.attributes import asset_spec, check_specs, row_count
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
 from ml_platform.stages.chunks import as_large_as_the_last
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.record import newest_before, told
 from ml_platform.stages.work import Work
 from ml_platform.use_case import Contract, UseCase
 
 DESCRIPTION = """What the source gave for the partition, as read.
 
 Values that do not fit their declared type are kept, as text, in `rescued`."""
+COLUMNS_SHOWN = 100
+"""How many names of columns are told: a source may have a hundred thousand."""
 
 
 def build(use_case: UseCase) -> StageDefinition:
@@ -62,14 +65,19 @@ def prepare(work: Work, keys: Keys) -> Prepared:
     def compute(due: Keys) -> Iterator[Computed]:
         frames: list[pl.DataFrame] = []
         verdicts, metadata = [], {}
+        last: tuple[str, list[str]] | None = None
         for key in due:
             rows, reason = loaded(deliveries[key], use_case.contract)
+            if reason is not None and rows.columns:
+                last = last or _last_good(work, key)
+                reason += _change(rows, use_case.contract, last)
             shown = {"source_fingerprint": deliveries[key].fingerprint}
             verdicts.append(Verdict("readable", key, reason, shown, acceptable=False))
             if reason is None:
                 frames.append(labelled(rows.select(*use_case.contract.columns), key))
                 left_out = [name for name in rows.columns if name not in use_case.contract.columns]
-                metadata[key] = {**row_count(key, rows.height), **shown, "columns_left_out": left_out}
+                metadata[key] = {**row_count(key, rows.height), **shown, "columns_left_out": left_out[:COLUMNS_SHOWN]}
+                last = (str(key), left_out)
         yield Computed("raw_data", coerced(use_case, frames), metadata, verdicts)
 
     return Prepared({key: {"source": deliveries[key].fingerprint} for key in keys}, compute)
@@ -86,6 +94,22 @@ def loaded(delivery: Delivery, contract: Contract) -> tuple[pl.DataFrame, str | 
     if rows.is_empty():
         return rows, "the source gave no rows; deliver them, or end the partitions before it."
     return rows, None
+
+
+def _last_good(work: Work, key: Key) -> tuple[str, list[str]] | None:
+    """The last published partition before one, with the columns that its source had besides the contract's."""
+    good = newest_before(work.instance, asset_key(work.use_case, "raw_data"), key)
+    return (good.partition_key, told(good, "columns_left_out") or []) if good and good.partition_key else None
+
+
+def _change(rows: pl.DataFrame, contract: Contract, last: tuple[str, list[str]] | None) -> str:
+    """A sentence on the columns that are missing and new since the last good partition."""
+    missing = missing_columns(rows, contract)
+    if not missing or last is None:
+        return ""
+    new = [name for name in rows.columns if name not in {*contract.columns, *last[1]}]
+    names, others = (", ".join(f"'{name}'" for name in some[:COLUMNS_SHOWN]) for some in (missing, new))
+    return f" On {last[0]} there was {names}" + (f"; new since then: {others}." if others else ".")
 
 
 def raw_columns(use_case: UseCase) -> dict[str, pl.DataType]:

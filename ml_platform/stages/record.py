@@ -89,3 +89,15 @@ def newest_materializations(
         return {}
     found = instance.fetch_materializations(dg.AssetRecordsFilter(key, storage_ids=list(ids.values())), limit=len(ids))
     return {one.partition_key: one for one in found.records}
+
+
+def newest_before(instance: dg.DagsterInstance, key: dg.AssetKey, partition: Key) -> dg.EventLogRecord | None:
+    """The newest materialization of the last published partition before one; None where there is none."""
+    earlier = [one for one in instance.get_materialized_partitions(key) if partition is not None and one < partition]
+    return newest_materializations(instance, key, [max(earlier)])[max(earlier)] if earlier else None
+
+
+def told(record: dg.EventLogRecord | None, name: str) -> Any:
+    """A value of a materialization's metadata, None where it has none of that name."""
+    found = record.asset_materialization.metadata.get(name) if record and record.asset_materialization else None
+    return found.value if found is not None else None

@@ -126,6 +126,12 @@ def test_batches_whose_types_differ_fit_together(database: sqlalchemy.Engine, mo
 
 
 @pytest.mark.usefixtures("database")
+def test_a_column_that_comes_twice_is_told() -> None:
+    said = "the query gives the column 'id' twice; name each column once."
+    assert problem(case(query="select 1 as id, 2 as id, :start as at")) == said
+
+
+@pytest.mark.usefixtures("database")
 def test_a_missing_table_is_told_at_once() -> None:
     said = problem(case(table="salez"))
     assert said.startswith(f"the database of {VARIABLE} refused: ")
