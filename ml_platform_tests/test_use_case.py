@@ -16,6 +16,7 @@ from ml_platform import defs, use_case
 from ml_platform.blocks import UNITS, Duration, Share
 from ml_platform.ml import metrics
 from ml_platform.use_case import Behaviour, Column, Gate, Range, Task, ThresholdRule, UseCase
+from ml_platform.use_case.modelling import DEFAULT_PARAMS
 from ml_platform_tests.examples import attributes
 from ml_platform_tests.examples import use_case as example
 
@@ -271,6 +272,58 @@ def test_a_wrong_word_is_refused_with_what_was_meant(
     changes: dict[str, Any], location: Location, sentence: str
 ) -> None:
     assert told(**changes) == {location: sentence}
+
+
+TEXT = {"city": {"type": "string", "one_of": ["Bern", "Rome"]}}
+OTHER = {"path": "data/other.csv", "type": "files", "format": "csv"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "location", "sentence"),
+    [
+        (
+            {"label": {"positive": "Yes"}},
+            ("label", "positive"),
+            "'Yes' is no value of 'fraud', which is int64; write one as the data has it, text in quotes.",
+        ),
+        (
+            {"label": {"column": "city", "positive": True}},
+            ("label", "positive"),
+            "True is no value of 'city', which is string; write one as the data has it, text in quotes.",
+        ),
+        (
+            {"label": {"column": "city", "positive": "Oslo"}, "contract": {"columns": TEXT}},
+            ("label", "positive"),
+            "'city' is never 'Oslo'; write one of 'Bern', 'Rome'.",
+        ),
+        (
+            {"label": {"positive": 1}, "task": "regression"},
+            ("label", "positive"),
+            "a positive value belongs to binary_classification; regression has none. Remove it.",
+        ),
+        (
+            {"features": {"inputs": {"other": OTHER}}},
+            ("features", "inputs"),
+            "only a transform takes inputs; name it in features.transform.",
+        ),
+        (
+            {"features": {"transform": "a:b", "inputs": {"other": {**OTHER, "path": "data/{partition}.csv"}}}},
+            ("features", "inputs", "other", "path"),
+            "an input is read whole, for all partitions; write a path without {partition}, or with *.",
+        ),
+    ],
+)
+def test_a_positive_value_or_an_input_that_does_not_fit_is_refused(
+    changes: dict[str, Any], location: Location, sentence: str
+) -> None:
+    assert told(**changes) == {location: sentence}
+
+
+def test_an_estimator_that_is_left_out_is_boosting_of_the_task_with_its_own_parameters() -> None:
+    default = example(task="regression", model={"estimator": None, "params": {"max_iter": 7}})
+    assert default.estimator == "sklearn.ensemble.HistGradientBoostingRegressor"
+    assert default.params == {**DEFAULT_PARAMS, "max_iter": 7}
+    assert example(model={"params": {"C": 2.0}}).params == {"C": 2.0}
 
 
 @pytest.mark.parametrize(

@@ -81,19 +81,26 @@ def kind_of(column: pl.Series) -> Kind:
     levels = filled.n_unique()
     if levels <= MOST_CATEGORIES:
         return "category" if levels else "empty"
-    words = filled.str.count_matches(r"\S+").mean()
-    if float(str(words)) >= SEVERAL_WORDS and levels >= MOSTLY_DIFFERENT * len(filled):
+    if has_several_words(filled) and levels >= MOSTLY_DIFFERENT * len(filled):
         return "text"
     return "identifier" if levels >= NEARLY_DIFFERENT * len(filled) else "many_levels"
 
 
+def has_several_words(texts: pl.Series) -> bool:
+    """Whether texts, of which none is missing, are of several words on average."""
+    return texts.str.count_matches(r"\S+").sum() >= SEVERAL_WORDS * len(texts)
+
+
 def preprocessing(features: pl.DataFrame, task: Task, seed: int, *, takes_missing: bool) -> Any:
-    """An unfitted transformer of the matrix of such features into numbers without meaning of their order of columns.
+    """An unfitted transformer of the matrix of such features into numbers.
 
     Numbers pass, times also as their place in the day, week, month and year. Up to 50 different texts are one-hot
-    encoded, rare and unseen ones together; more are replaced by what the label is where they occur (cross-fitted), and
-    texts of several words by what pieces of words they have. For an estimator that takes no missing values, numbers
-    are imputed by the median, and scaled.
+    encoded, an unseen one being none of them; more are replaced by what the label is where they occur (cross-fitted),
+    and texts of several words by what pieces of words they have. For an estimator that takes no missing values,
+    numbers are imputed by the median, and scaled.
+
+    Raises:
+        ValueError: no column can tell rows apart.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
@@ -116,7 +123,7 @@ def preprocessing(features: pl.DataFrame, task: Task, seed: int, *, takes_missin
         *((f"{name} of {time}", _cycle(*cycle), [time]) for time in times for name, cycle in CYCLES.items()),
         (
             "categories",
-            OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES, sparse_output=False),
+            OneHotEncoder(handle_unknown="ignore", sparse_output=False),
             of.get("category", []),
         ),
         (

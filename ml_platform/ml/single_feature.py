@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ml_platform.ml.labels import label_of
 from ml_platform.ml.metrics import METRICS, Floats
-from ml_platform.ml.preprocessing import as_number, is_number
+from ml_platform.ml.preprocessing import as_number, has_several_words, is_number
 from ml_platform.use_case import UseCase
 
 MOST_BINS = 64
@@ -152,7 +152,7 @@ def missing_or_not(column: pl.Series) -> Bins:
 
 
 def looks_like_id(column: pl.Series) -> bool:
-    """Whether nearly all values are different, and text or whole numbers that lie as close as numbered ones.
+    """Whether nearly all values are different, and single words or whole numbers that lie as close as numbered ones.
 
     Amounts that are nearly all different lie far apart: chance would repeat them if they did not.
     """
@@ -162,7 +162,7 @@ def looks_like_id(column: pl.Series) -> bool:
     if filled.dtype == pl.Boolean or filled.dtype.is_temporal() or not _nearly_all_different(filled):
         return False
     if not is_number(filled.dtype):
-        return True
+        return not has_several_words(filled.cast(pl.String))
     if not filled.dtype.is_integer() and not (filled.is_finite() & (filled == filled.floor())).all():
         return False
     steps = filled.cast(pl.Int64, strict=False).unique().sort().diff().drop_nulls().to_numpy()

@@ -65,11 +65,10 @@ def prepare(work: Work, keys: Keys) -> Prepared:
         computable = [key for key in due if versions[key]]
         rows, expected = pl.DataFrame(), dict[Key, int]()
         try:
-            tables = {name: delivery.load() for name, delivery in inputs.items()}
+            tables = loaded(inputs)
         except NotDeliveredError as error:
-            yield Computed(
-                "features", rows, {}, [Verdict("complete", key, str(error), acceptable=False) for key in due]
-            )
+            refused = [Verdict("complete", key, str(error), acceptable=False) for key in due]
+            yield Computed("features", rows, {}, refused)
             return
         if computable:
             lookback = {one for key in computable for one in needed[key]}
