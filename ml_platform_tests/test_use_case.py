@@ -307,6 +307,11 @@ OTHER = {"path": "data/other.csv", "type": "files", "format": "csv"}
             "only a transform takes inputs; name it in features.transform.",
         ),
         (
+            {"features": {"transform": "a:b", "inputs": {"other rows": OTHER}}},
+            ("features", "inputs", "other rows"),
+            "'other rows' can be no argument of a function; write a name such as weather.",
+        ),
+        (
             {"features": {"transform": "a:b", "inputs": {"other": {**OTHER, "path": "data/{partition}.csv"}}}},
             ("features", "inputs", "other", "path"),
             "an input is read whole, for all partitions; write a path without {partition}, or with *.",

@@ -219,7 +219,7 @@ class Features(Block):
         "row given; annotate `pandas.DataFrame`, `polars.DataFrame`, `polars.LazyFrame` or `pyarrow.Table`. Without it "
         "the validated columns are the features.",
     )
-    inputs: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], FilesSource] = Field(
+    inputs: dict[str, FilesSource] = Field(
         default_factory=dict,
         description="Further tables for the transform, such as `weather: {type: files, path: data/weather.csv, "
         "format: csv}`. Each is read whole and given by its name, as `transform(rows, weather=...)`, in the type of "
@@ -237,6 +237,9 @@ class Features(Block):
         if self.inputs and self.transform is None:
             refuse("Features", ["inputs"], "only a transform takes inputs; name it in features.transform.", None)
         for name, source in self.inputs.items():
+            if not name.isidentifier():
+                message = f"'{name}' can be no argument of a function; write a name such as weather."
+                refuse("Features", ["inputs", name], message, name)
             if "{partition}" in source.path:
                 message = "an input is read whole, for all partitions; write a path without {partition}, or with *."
                 refuse("Features", ["inputs", name, "path"], message, source.path)

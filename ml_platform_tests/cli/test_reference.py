@@ -44,7 +44,7 @@ def test_types_and_defaults_are_in_words() -> None:
     for start in (
         "| `quarantine_at_most` | share | `2%` |",
         "| `known_after` | duration | `0 days` |",
-        "| `estimator` | reference | **required** |",
+        "| `estimator` | reference |",
         "| `seed` | whole number from 0 | `0` |",
         "| `partitions` | [`partitions`](#partitions) or `none` | **required** |",
         "| `every` | one of `day`, `week`, `month` | `week` |",
