@@ -7,6 +7,7 @@ from ml_platform.cli.compare import compare
 from ml_platform.cli.demo import demo
 from ml_platform.cli.dev import dev
 from ml_platform.cli.diagram import diagram
+from ml_platform.cli.evidence import evidence
 from ml_platform.cli.history import history
 from ml_platform.cli.metrics import metrics
 from ml_platform.cli.promote import promote
@@ -28,6 +29,6 @@ app = typer.Typer(
 for command in (
     *(demo, run, status, why, accept),
     *(promote, rollback, history, compare, trace, reproduce),
-    *(dev, metrics, diagram, reference),
+    *(dev, metrics, evidence, diagram, reference),
 ):
     app.command()(command)

@@ -216,6 +216,10 @@ class Tracking(Registry):
         """A JSON file of a run."""
         return self._mlflow().artifacts.load_dict(f"runs:/{run_id}/{name}")
 
+    def read_text(self, run_id: str, name: str) -> str:
+        """A text file of a run."""
+        return str(self._mlflow().artifacts.load_text(f"runs:/{run_id}/{name}"))
+
     def log_text(self, run_id: str, text: str, name: str) -> str:
         """Add a text file to a run, whether it has ended or not; the file's address."""
         client = self._mlflow().MlflowClient()
