@@ -73,10 +73,7 @@ def load_model(name: str, version: int | None = None) -> TrainedModel:
             raise UserError(f"{name} has no version so far; ml-platform run {name} trains the first.")
         registered = project.use_case(name).registry.name
         tracking = resources["tracking"]
-        try:
-            found = tracking.champion(registered) if version is None else tracking.version(registered, version)
-        except LookupError as error:
-            raise UserError(str(error)) from error
+        found = tracking.champion(registered) if version is None else tracking.version(registered, version)
         if found is None:
             raise UserError(f"{name} has no champion; say which version: load_model('{name}', 1).")
         model: TrainedModel = tracking.load_model(found.address)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ml_platform.cli.errors import told
 from ml_platform.cli.project import open_project
-from ml_platform.cli.target import registered, use_case_target
+from ml_platform.cli.target import use_case_target
 from ml_platform.errors import UserError
 from ml_platform.resources.tracking import RunRecord
 
@@ -32,7 +32,7 @@ def compare(
 
     with told():
         work = use_case_target(open_project(), name)
-        found = compared(work, registered(work, left), registered(work, right))
+        found = compared(work, work.version(left), work.version(right))
         runs = [work.tracking.run_of(version.run_id) for version in (found.left, found.right)]
         if html is not None:
             _write(html, page(work, found))

@@ -19,7 +19,6 @@ from ml_platform.cli.drawing import mermaid, svg
 from ml_platform.cli.errors import told
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.runs import runs_of
-from ml_platform.cli.target import registered
 from ml_platform.errors import UserError
 from ml_platform.stages import ledger
 from ml_platform.stages.cards import condition
@@ -135,7 +134,7 @@ def _champion(project: Project, work: Work) -> tuple[str, Files]:  # noqa: ARG00
     history = pl.DataFrame([asdict(one) for one in book.entries], schema=ledger.COLUMNS).write_csv()
     if book.last.version is None:
         return "There is no champion.", {"ledger.csv": history}
-    version = registered(work, book.last.version)
+    version = work.version(book.last.version)
     try:
         page = work.tracking.read_text(version.run_id, PAGE)
     except work.tracking.errors() as error:

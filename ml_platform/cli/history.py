@@ -12,8 +12,9 @@ from rich.table import Table
 from ml_platform.cli.errors import told
 from ml_platform.cli.moves import shown
 from ml_platform.cli.project import open_project
-from ml_platform.cli.target import day, use_case_target
+from ml_platform.cli.target import use_case_target
 from ml_platform.stages.ledger import Entry, read
+from ml_platform.versions.moves import day
 
 
 def history(

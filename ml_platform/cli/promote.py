@@ -7,7 +7,8 @@ import typer
 from ml_platform.cli.errors import told
 from ml_platform.cli.moves import print_entry
 from ml_platform.cli.project import open_project
-from ml_platform.cli.target import day, use_case_target
+from ml_platform.cli.target import use_case_target
+from ml_platform.versions.moves import day
 from ml_platform.versions.moves import promote as move
 
 

@@ -1,7 +1,5 @@
 """What a command is asked about: NAME/STAGE and a partition."""
 
-from datetime import date
-
 import dagster as dg
 
 from ml_platform.cli.project import Project, check_stage
@@ -48,7 +46,7 @@ def version_target(project: Project, text: str) -> tuple[Work, Version]:
         raise UserError(
             f"say which version of {name}, such as {name}@3; ml-platform history {name} shows the champions."
         )
-    return work, registered(work, int(number))
+    return work, work.version(int(number))
 
 
 def use_case_target(project: Project, name: str) -> Work:
@@ -59,29 +57,3 @@ def use_case_target(project: Project, name: str) -> Work:
     """
     project.check_use_case(name)
     return project.work(name)
-
-
-def registered(work: Work, number: int) -> Version:
-    """A registered version of a use case.
-
-    Raises:
-        UserError: there is no such version.
-    """
-    try:
-        version = work.tracking.version(work.use_case.registry.name, number)
-    except LookupError as error:
-        raise UserError(str(error)) from error
-    assert version is not None
-    return version
-
-
-def day(text: str, option: str) -> date:
-    """The day that an option names.
-
-    Raises:
-        UserError: it is no day.
-    """
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"{option} {text} is no day; write it like 2018-05-31.") from None

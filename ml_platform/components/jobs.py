@@ -1,14 +1,12 @@
 """The job on registered versions: what the commands promote, rollback, compare, trace and reproduce do, for the UI."""
 
 from collections.abc import Callable, Mapping
-from datetime import date
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from ml_platform.errors import UserError
-from ml_platform.resources.registry import Version
 from ml_platform.stages.work import RESOURCES, Work
 from ml_platform.use_case import UseCase
 
@@ -53,10 +51,7 @@ def promote(work: Work, config: Promotion) -> Metadata:
     """
     from ml_platform.versions import moves
 
-    try:
-        until = date.fromisoformat(config.until) if config.until else None
-    except ValueError:
-        raise UserError(f"until {config.until} is no day; write it like 2018-05-31.") from None
+    until = moves.day(config.until, "until") if config.until else None
     entry = moves.promote(work, config.version, config.why, until)
     return {"champion": entry.version, "before": entry.from_version or "none", "why": entry.why}
 
@@ -74,7 +69,7 @@ def compare(work: Work, config: Two) -> Metadata:
     from ml_platform.versions.compare import compare as compared
     from ml_platform.versions.compare import page
 
-    found = compared(work, _version(work, config.left), _version(work, config.right))
+    found = compared(work, work.version(config.left), work.version(config.right))
     differences = {name: [one.point, one.low, one.high] for name, one in found.differences.items()}
     try:
         file = f"compared_{config.left}_{config.right}.html"
@@ -88,7 +83,7 @@ def trace(work: Work, config: One) -> Metadata:
     """Show what a version was made of."""
     from ml_platform.versions.trace import trace as traced
 
-    return dict(traced(work, _version(work, config.version)))
+    return dict(traced(work, work.version(config.version)))
 
 
 def reproduce(work: Work, config: One) -> Metadata:
@@ -99,16 +94,10 @@ def reproduce(work: Work, config: One) -> Metadata:
     """
     from ml_platform.versions.reproduce import reproduce as again
 
-    found = again(work, _version(work, config.version))
+    found = again(work, work.version(config.version))
     if not found.equal:
         raise UserError(f"version {config.version} is not reproduced: {'; '.join(found.differences)}.")
     return {"rows": found.rows, "predictions_hash": found.found}
-
-
-def _version(work: Work, number: int) -> Version:
-    version = work.tracking.version(work.use_case.registry.name, number)
-    assert version is not None
-    return version
 
 
 ACTIONS: Mapping[str, tuple[type[dg.Config], Callable[[Work, Any], Metadata]]] = {

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ml_platform.errors import UserError
 from ml_platform.resources.mlflow_server import MlflowServer
 
 CHAMPION = "champion"
@@ -12,6 +13,10 @@ USE_CASE_TAG, CUTOFF_TAG = "use_case", "cutoff"
 LEDGER_TAG, INPUTS_TAG = "ledger", "inputs"
 EVALUATED_TAG = "evaluated_run"  # of a version that was trained once more: the run of the model that was judged
 SHOWN_VERSIONS = 5
+
+
+class UnknownVersionError(UserError):
+    """The registry has no such version."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +98,12 @@ class Registry(MlflowServer):
         with self._reached():
             self._registry().set_registered_model_alias(version.name, CHAMPION, str(version.number))
 
-    def version(self, name: str, number: int | None) -> Version | None:
-        """A registered version, or None where no number is given.
+    def version(self, name: str, number: int) -> Version:
+        """A registered version.
 
         Raises:
-            LookupError: there is no such version.
+            UnknownVersionError: there is no such version.
         """
-        if number is None:
-            return None
         mlflow = self._mlflow()
         try:
             with self._reached():
@@ -110,7 +113,7 @@ class Registry(MlflowServer):
                 raise
             known = ", ".join(str(one.number) for one in self.versions(name)[-SHOWN_VERSIONS:])
             there_are = f"the newest are {known}" if known else "none was registered so far"
-            raise LookupError(f"{name} has no version {number}; {there_are}.") from error
+            raise UnknownVersionError(f"{name} has no version {number}; {there_are}.") from error
 
     def versions(self, name: str) -> list[Version]:
         """All registered versions of a model, the oldest first."""

@@ -15,7 +15,7 @@ from uuid import uuid4
 import dagster as dg
 import polars as pl
 
-from ml_platform.resources.registry import Version
+from ml_platform.resources.registry import UnknownVersionError, Version
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.record import record
 from ml_platform.stages.work import Work
@@ -162,11 +162,11 @@ def follow(work: Work, entry: Entry) -> Version | None:
     """Let alias and mark follow the newest entry, this one or one that was written meanwhile; the champion.
 
     Raises:
-        LookupError: the registry lacks the version.
+        UnknownVersionError: the registry lacks the version.
     """
     name = work.use_case.registry.name
     while True:
-        version = work.tracking.version(name, entry.version)
+        version = None if entry.version is None else work.version(entry.version)
         if version is not None:
             work.tracking.crown(version)
         _show(work, entry)
@@ -191,7 +191,7 @@ def settled(work: Work) -> tuple[Book, Version | None, str | None]:
         if last is not None and last.version is not None and mark != last.id:
             try:
                 champion = follow(work, last)
-            except LookupError:
+            except UnknownVersionError:
                 gone = True
             else:
                 book = read(work)
@@ -199,16 +199,17 @@ def settled(work: Work) -> tuple[Book, Version | None, str | None]:
         recorded = last.version if last else None
         if (champion.number if champion else None) == recorded:
             return book, champion, None
-        why, reason = _moved(recorded, champion, gone=gone or not _is_there(work, recorded))
+        gone = gone or (recorded is not None and not _is_there(work, recorded))
+        why, reason = _moved(recorded, champion, gone=gone)
         if write(work, book, entry(work, book, "moved_in_mlflow", champion, why)):
             return read(work), champion, reason
 
 
-def _is_there(work: Work, number: int | None) -> bool:
-    """Whether the registry has a version; None is always there."""
+def _is_there(work: Work, number: int) -> bool:
+    """Whether the registry has a version."""
     try:
-        work.tracking.version(work.use_case.registry.name, number)
-    except LookupError:
+        work.version(number)
+    except UnknownVersionError:
         return False
     return True
 

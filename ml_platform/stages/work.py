@@ -13,6 +13,7 @@ from ml_platform.io_managers.publishing import Key, PublishingIOManager
 from ml_platform.io_managers.reports import ReportIOManager
 from ml_platform.io_managers.tables import TableIOManager
 from ml_platform.resources.lake import Lake
+from ml_platform.resources.registry import Version
 from ml_platform.resources.tracking import Tracking
 from ml_platform.sources.delivery import Session
 from ml_platform.stages.acceptance import Acceptance, acceptances
@@ -53,6 +54,14 @@ class Work:
         """The I/O manager of a stage's asset."""
         manager: PublishingIOManager = getattr(self, stored_by(stage))
         return manager
+
+    def version(self, number: int) -> Version:
+        """A registered version of the use case.
+
+        Raises:
+            UserError: there is no such version.
+        """
+        return self.tracking.version(self.use_case.registry.name, number)
 
     def data_versions(self, stage: Stage, keys: Keys) -> Mapping[Key, str | None]:
         """The published data version of each of these partitions, None where there is none."""

@@ -48,6 +48,18 @@ def rollback(work: Work, to: int | None, why: str) -> ledger.Entry:
             return made
 
 
+def day(text: str, where: str) -> date:
+    """The day that was written somewhere, such as the last one on which a promotion holds.
+
+    Raises:
+        UserError: it is no day.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{where} {text} is no day; write it like 2018-05-31.") from None
+
+
 def misfit(work: Work, version: Version) -> str | None:
     """Why a version cannot be applied to the features as they are now, or None."""
     if not is_known(version):
@@ -69,11 +81,7 @@ def misfit(work: Work, version: Version) -> str | None:
 def _movable(work: Work, champion: Version | None, number: int, why: str) -> Version:
     if not why.strip():
         raise UserError('say why: --why "...".')
-    try:
-        version = work.tracking.version(work.use_case.registry.name, number)
-    except LookupError as error:
-        raise UserError(str(error)) from error
-    assert version is not None
+    version = work.version(number)
     if champion is not None and champion.number == number:
         raise UserError(f"version {number} is champion already.")
     if reason := misfit(work, version):
