@@ -14,7 +14,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from ml_platform_tests.test_crashes import DAYS, NEW, OLD, Drill, Home, Job, drill, write_source
+from ml_platform_tests.drills import DAYS, NEW, OLD, Drill, Home, Job, drill, write_source
 
 A_HOME = 25
 """The kills after which a new home is begun, so that its tables' logs stay short."""

@@ -15,7 +15,7 @@ from ml_platform.io_managers.reports import dump, load
 from ml_platform.ml.report import Report
 from ml_platform.partitions import day_of
 from ml_platform.resources.lake import Lake
-from ml_platform_tests.test_crashes import (
+from ml_platform_tests.drills import (
     DAYS,
     MODEL,
     TABLES,

@@ -29,7 +29,7 @@ from ml_platform.stages import ledger
 from ml_platform.stages.model import is_alive
 from ml_platform.versions.moves import promote, rollback
 from ml_platform_tests.conftest import copied, opened
-from ml_platform_tests.test_crashes import WARM
+from ml_platform_tests.drills import WARM
 
 CUTOFF, LAST_DAY = "2018-04-30", "2018-04-29"
 SEAMS = {
