@@ -38,7 +38,9 @@ def page() -> str:
     """The reference as Markdown: every block in the order of the schema, then metrics and gates."""
     schema = UseCase.model_json_schema()
     blocks = {"attributes": schema, **dict(_blocks(schema, schema["$defs"], ""))}
-    titles = {f"#/$defs/{block['title']}": title for title, block in blocks.items()}
+    # a block that is used twice has its section where it is used first
+    titles = {f"#/$defs/{block['title']}": title for title, block in reversed(blocks.items())}
+    blocks = {title: block for title, block in blocks.items() if titles[f"#/$defs/{block['title']}"] == title}
     lines = [INTRODUCTION]
     for title, block in blocks.items():
         lines.append(f"\n## `{title}`\n\n{block['description']}\n\n{TABLE_HEAD}")
