@@ -1,11 +1,13 @@
 """Databases as raw data: a real PostgreSQL and SQLite, their types, their windows, and what they refuse."""
 
+import sys
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from math import isnan
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import sqlalchemy
 from sqlalchemy import text
@@ -14,6 +16,7 @@ from ml_platform.ml.contract import coerce
 from ml_platform.partitions import data_partitions, windows_of
 from ml_platform.sources import retrying, sql
 from ml_platform.sources.delivery import Delivery, NotDeliveredError, Session
+from ml_platform.stages import raw_data
 from ml_platform.use_case import SqlSource, UseCase
 from ml_platform_tests.examples import use_case
 from ml_platform_tests.services import PASSWORD, postgres
@@ -243,3 +246,14 @@ def test_an_address_that_leads_nowhere_is_told_without_it(
     told = problem(case())
     assert told.startswith(said)
     assert "hunter2" not in told
+
+
+def test_a_driver_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    monkeypatch.setenv(VARIABLE, "postgresql://shop:hunter2@127.0.0.1:1/shop")
+    assert problem(case()) == "the driver of postgresql is not there; install ml-platform[postgres]."
+
+
+def test_the_assets_that_make_the_table_are_upstream() -> None:
+    stage = raw_data.build(case(after=["warehouse/orders"]))
+    assert [dep.asset_key for dep in stage.assets["raw_data"].deps] == [dg.AssetKey(["warehouse", "orders"])]
