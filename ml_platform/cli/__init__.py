@@ -3,6 +3,7 @@
 import typer
 
 from ml_platform.cli.accept import accept
+from ml_platform.cli.alerts import alerts
 from ml_platform.cli.compare import compare
 from ml_platform.cli.demo import demo
 from ml_platform.cli.dev import dev
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(demo, run, status, why, accept),
+    *(demo, run, status, alerts, why, accept),
     *(promote, rollback, history, compare, trace, reproduce),
     *(dev, metrics, evidence, diagram, reference),
 ):

@@ -23,7 +23,7 @@ def dev(port: Annotated[int, typer.Option(help="The port of the UI.")] = 3000) -
             if probe.connect_ex((HOST, port)) == 0:
                 raise UserError(f"port {port} is in use; give another one with --port.")
     os.chdir(folder)
-    settings = environment(folder)
+    settings = {"DAGSTER_WEBSERVER_URL": f"http://{HOST}:{port}", **environment(folder)}
     mlflow, dagster = (str(Path(sys.executable).with_name(command)) for command in ("mlflow", "dagster"))
     store = f"sqlite:///{settings['ML_PLATFORM_HOME']}/mlflow.db"
     typer.echo(f"The models and runs in MLflow: {mlflow} ui --backend-store-uri {store}")

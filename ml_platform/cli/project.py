@@ -17,7 +17,8 @@ from upath import UPath
 from ml_platform.components import UseCase
 from ml_platform.errors import UserError
 from ml_platform.references import did_you_mean
-from ml_platform.resources.lake import put
+from ml_platform.resources.alerting import Alerts
+from ml_platform.resources.lake import Lake, put
 from ml_platform.stages.work import RESOURCES, Work
 from ml_platform.use_case import STAGES, Stage
 
@@ -72,6 +73,18 @@ class Project:
         """Access to what a use case has stored."""
         resources = self.definitions.resources or {}
         return Work(self.use_case(name), **{key: resources[key] for key in RESOURCES}, instance=self.instance)
+
+    @property
+    def lake(self) -> Lake:
+        """Where tables, reports and incidents live."""
+        lake: Lake = (self.definitions.resources or {})["lake"]
+        return lake
+
+    @property
+    def alerts(self) -> Alerts:
+        """The channels of alerts; the usual where the project has none of its own."""
+        alerts: Alerts = (self.definitions.resources or {}).get("alerts", Alerts())
+        return alerts
 
     def partitions(self, key: dg.AssetKey) -> dg.TimeWindowPartitionsDefinition | None:
         """The partitions of an asset."""

@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import BaseModel, ValidationError
 
 from ml_platform import references, use_case
+from ml_platform.alerts.sensor import ALERTS
 from ml_platform.components.jobs import build_job
 from ml_platform.stages import evaluation, features, model, predictions, promotion, raw_data, validated_data
 from ml_platform.stages.custom_checks import with_custom_checks
@@ -59,7 +60,11 @@ class UseCase(use_case.UseCase, dg.Component):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
         """The assets and checks of all stages, the ledger, and the job on registered versions."""
         steps = [build_step(self, name, stages) for name, stages in stage_definitions(self).items()]
-        return dg.Definitions(assets=[*steps, ledger_spec(self)], jobs=[build_job(self)])
+        return dg.Definitions(
+            assets=[*steps, ledger_spec(self)],
+            jobs=[build_job(self)],
+            metadata={f"{ALERTS}/{self.name}": self.alerts.model_dump(mode="json")},
+        )
 
 
 def stage_definitions(use_case: use_case.UseCase) -> dict[str, list[StageDefinition]]:

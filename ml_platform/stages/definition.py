@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Keys = Sequence[Key]
 """Partition keys in their order; the one None without partitions."""
 
+FOLLOWS, EXAMPLES = "follows", "examples"
+"""Metadata of a verdict: the stage whose refusals it follows from, and values that break the rule."""
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -13,7 +13,7 @@ from ml_platform.ml.report import IMPORTANCE_SHIFT, MODEL, Report
 from ml_platform.ml.training import TrainedModel
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.chunks import one_by_one
-from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.model import PACKAGES, features_version, prediction_tags, training_config
 from ml_platform.stages.training_rows import features_dep, features_versions, labelled_rows, split, with_columns
 from ml_platform.stages.work import Work
@@ -85,7 +85,8 @@ def prepare(work: Work, keys: Keys) -> Prepared:
         for cutoff in due:
             if models[cutoff] is None:
                 reason = "this cutoff has no model; materialize model first."
-                yield Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, reason, acceptable=False)])
+                verdict = Verdict("measurable", cutoff, reason, {FOLLOWS: "model"}, acceptable=False)
+                yield Computed("evaluation", {}, {}, [verdict])
             else:
                 yield _computed(work, cutoff, stored[cutoff])
 

@@ -13,7 +13,7 @@ from ml_platform.sources import files
 from ml_platform.sources.delivery import Delivery, NotDeliveredError, Session
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
 from ml_platform.stages.chunks import of
-from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.validated_data import rows_by_partition
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
@@ -82,6 +82,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
                 "complete",
                 key,
                 _reason(missing[key], expected.get(key, 0), given.get(key, 0)),
+                {FOLLOWS: "validated_data"} if missing[key] else {},
                 acceptable=bool(versions[key]) and expected.get(key, 0) == given.get(key, 0),
             )
             for key in due

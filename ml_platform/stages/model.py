@@ -19,7 +19,7 @@ from ml_platform.resources.tracking import REQUIREMENTS
 from ml_platform.sources.delivery import NotDeliveredError
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.chunks import one_by_one
-from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.features import deliveries, loaded
 from ml_platform.stages.fitting import Fitted, fitted, kept
 from ml_platform.stages.training_rows import Split, features_dep, features_versions, labelled_rows, split
@@ -110,7 +110,9 @@ def prepare(work: Work, keys: Keys) -> Prepared:
             for cutoff in due:
                 missing = [str(key) for key, version in versions[cutoff].items() if version is None]
                 if missing:
-                    verdicts = [Verdict("trainable", cutoff, _missing(missing), acceptable=False)]
+                    verdicts = [
+                        Verdict("trainable", cutoff, _missing(missing), {FOLLOWS: "features"}, acceptable=False)
+                    ]
                     yield Computed("model", {}, {}, verdicts)
                 else:
                     version = digest([made_by, made_of[cutoff]])

@@ -20,7 +20,7 @@ from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.cards import condition, model_card
 from ml_platform.stages.chunks import one_by_one
 from ml_platform.stages.decision import Candidate, Decision, decide
-from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.model import PACKAGES
 from ml_platform.stages.opponent import ChangedHoldOutError, opponent
 from ml_platform.stages.training_rows import features_dep
@@ -111,7 +111,7 @@ def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdic
         return [Verdict("evaluated", cutoff, str(error), acceptable=False)], None
     if report is None or stored.run_id != report.run_id:
         reason = "this model has no evaluation; materialize evaluation first."
-        return [Verdict("evaluated", cutoff, reason, acceptable=False)], None
+        return [Verdict("evaluated", cutoff, reason, {FOLLOWS: "evaluation"}, acceptable=False)], None
     moved_by_hand: str | None = None
     for _ in range(ATTEMPTS):
         book, champion, moved = ledger.settled(work)

@@ -19,6 +19,7 @@ from ml_platform.stages.work import RESOURCES, Work
 from ml_platform.use_case import UseCase
 
 ALL_PARTITIONS = 1_000_000
+REFUSED = "refused"
 
 
 def build_step(use_case: UseCase, name: str, stages: Sequence[StageDefinition]) -> dg.AssetsDefinition:
@@ -84,7 +85,7 @@ def failure(use_case: UseCase, refused: Refusals) -> dg.Failure:
     return dg.Failure(
         f"{use_case.name} refused what failed its checks and published the rest. " + " ".join(lines),
         metadata={
-            "refused": {stage: {str(key): why for key, why in reasons.items()} for stage, reasons in refused.items()}
+            REFUSED: {stage: {str(key): why for key, why in reasons.items()} for stage, reasons in refused.items()}
         },
         allow_retries=False,
     )

@@ -12,7 +12,7 @@ from ml_platform.ml.checks import duplicates_problem, volume_problem
 from ml_platform.ml.contract import PARTITION, RESCUED, VIOLATIONS, split
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
 from ml_platform.stages.chunks import of
-from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.definition import EXAMPLES, FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.raw_data import raw_columns
 from ml_platform.stages.record import newest_before, newest_materializations, told
 from ml_platform.stages.work import Work
@@ -20,7 +20,7 @@ from ml_platform.use_case import Contract, UseCase
 
 VIOLATION = pl.List(pl.Struct({"column": pl.String(), "rule": pl.String(), "value": pl.String()}))
 WORST_RULES = 5
-EXAMPLES = 3
+SHOWN = 3
 LONGEST = 40
 """Characters of a value that are shown as an example."""
 
@@ -137,7 +137,12 @@ def _verdicts(work: Work, partitions: Mapping[Key, Counts], usual: Mapping[str, 
         is_bad = counts.rows == 0 or counts.bad / counts.rows > contract.quarantine_at_most
         if is_bad and last is None:
             last = _last_good(work, key)
-        shown = {"rows": counts.rows, "quarantined": counts.bad}
+        shown = {
+            "rows": counts.rows,
+            "quarantined": counts.bad,
+            **({EXAMPLES: some_of(counts.examples)} if counts.bad else {}),
+            **({} if counts.rows else {FOLLOWS: "raw_data"}),
+        }
         reason = _reason(counts, contract.quarantine_at_most, last) if is_bad else None
         last = last if is_bad else (str(key), counts.broken)
         yield Verdict("contract", key, reason, shown, acceptable=counts.rows > 0)
@@ -185,12 +190,18 @@ def example_values(quarantined: pl.DataFrame) -> dict[str | None, dict[str, list
     by = [PARTITION] if PARTITION in quarantined.columns else []
     violations = quarantined.select(*by, VIOLATIONS).explode(VIOLATIONS, empty_as_null=False).unnest(VIOLATIONS)
     found = violations.group_by(*by, "column", "rule").agg(
-        pl.col("value").drop_nulls().str.head(LONGEST).unique(maintain_order=True).head(EXAMPLES)
+        pl.col("value").drop_nulls().str.head(LONGEST).unique(maintain_order=True).head(SHOWN)
     )
     examples: dict[str | None, dict[str, list[str]]] = {}
     for row in found.sort(*by, "column", "rule").iter_rows(named=True):
         examples.setdefault(str(row[PARTITION]) if by else None, {})[f"{row['column']} {row['rule']}"] = row["value"]
     return examples
+
+
+def some_of(examples: Mapping[str, Sequence[str]]) -> list[str]:
+    """A few of the examples, such as `amount min: -3.5`, of as many rules as there can be."""
+    turns = [(rule, value) for n in range(SHOWN) for rule, values in examples.items() for value in values[n : n + 1]]
+    return [f"{rule}: {value}" for rule, value in turns[:SHOWN]]
 
 
 def _reason(counts: Counts, limit: float, last: tuple[str, Mapping[str, int]] | None) -> str:

@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ml_platform.blocks import Block, refuse
 from ml_platform.references import did_you_mean
+from ml_platform.use_case.alerting import CONSOLE, SEVERITIES, Alerting, Kind, Severity
 from ml_platform.use_case.data import (
     Bound,
     Column,
@@ -31,9 +32,12 @@ from ml_platform.use_case.words import (
 )
 
 __all__ = [
+    "CONSOLE",
     "METRICS",
     "PLATFORM_CHECKS",
+    "SEVERITIES",
     "STAGES",
+    "Alerting",
     "AssetSource",
     "Behaviour",
     "Bound",
@@ -47,6 +51,7 @@ __all__ = [
     "Features",
     "FilesSource",
     "Gate",
+    "Kind",
     "Label",
     "Latency",
     "Leakage",
@@ -56,6 +61,7 @@ __all__ = [
     "Range",
     "Registry",
     "Search",
+    "Severity",
     "Source",
     "SourceBlock",
     "SqlSource",
@@ -99,6 +105,7 @@ class UseCase(Block):
         default_factory=list, description="Conditions of your own on the rows, besides the contract."
     )
     registry: Registry = Field(description="Where versions of the model are kept.")
+    alerts: Alerting = Field(default_factory=Alerting, description="Who is told when something goes wrong.")
 
     @property
     def windows(self) -> Partitions | None:

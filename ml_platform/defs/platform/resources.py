@@ -1,22 +1,24 @@
-"""Which resource stands under which key: everything below one folder, or where the environment says."""
+"""Which resource stands under which key: everything below one folder, or where the environment says; and alerts."""
 
 import os
 from pathlib import Path
 
 import dagster as dg
 
+from ml_platform.alerts.sensor import alerts
 from ml_platform.components import UseCase
 from ml_platform.housekeeping.job import housekeeping
 from ml_platform.io_managers.models import ModelIOManager
 from ml_platform.io_managers.reports import ReportIOManager
 from ml_platform.io_managers.tables import TableIOManager
+from ml_platform.resources.alerting import Alerts
 from ml_platform.resources.lake import Lake
 from ml_platform.resources.tracking import Tracking
 
 
 @dg.definitions
 def resources(context: dg.ComponentLoadContext) -> dg.Definitions:
-    """The platform's resources and executor, and the job that cleans up after all use cases of the project."""
+    """The platform's resources and executor, the sensor that tells what goes wrong, and the job that cleans up."""
     home = Path(os.environ.get("ML_PLATFORM_HOME", ".ml_platform")).absolute()
     lake = Lake(root=os.environ.get("ML_PLATFORM_LAKE", str(home / "lake")))
     tracking = Tracking(
@@ -31,7 +33,9 @@ def resources(context: dg.ComponentLoadContext) -> dg.Definitions:
             "tables": TableIOManager(lake=lake),
             "models": ModelIOManager(tracking=tracking),
             "reports": ReportIOManager(lake=lake),
+            "alerts": Alerts(webserver=os.environ.get("DAGSTER_WEBSERVER_URL", "http://127.0.0.1:3000")),
         },
+        sensors=[alerts],
         # steps share what they import, which costs more than what they compute
         executor=dg.in_process_executor,
     )

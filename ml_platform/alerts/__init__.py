@@ -1,0 +1,1 @@
+"""What went wrong and who was told: findings become incidents, incidents become messages."""

@@ -1,0 +1,255 @@
+"""What the runs that ended say: which checks are red or green or gave no verdict, which runs failed or succeeded."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.partitions.partition_key_range import PartitionKeyRange
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+from dagster_shared.error import SerializableErrorInfo
+
+from ml_platform.alerts.incidents import WHOLE, Finding
+from ml_platform.stages.attributes import PER_CUTOFF
+from ml_platform.stages.definition import EXAMPLES, FOLLOWS
+from ml_platform.stages.step import REFUSED
+from ml_platform.use_case import SEVERITIES, Alerting, Kind, Severity
+
+RUNS_AT_ONCE = 50
+EVENTS_AT_ONCE = 5_000
+SHOWN_EXAMPLES = 3
+MONITORING = "monitoring"
+FAILURE_CLASS, SEVERITY = "failure_class", "severity"  # of the metadata of a failure, where a stage says them
+MOST_TOLD = 500
+ENDS: tuple[
+    Literal[dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_CANCELED],
+    ...,
+] = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_CANCELED)
+TOLD_BY_A_RUN = {
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    dg.DagsterEventType.STEP_FAILURE,
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """The use cases of a code location by name, with what they say about alerts; its assets, sensors and schedules."""
+
+    use_cases: Mapping[str, Alerting]
+    assets: AssetGraph
+    instigators: frozenset[str]
+
+    def about(self, use_case: str) -> Alerting:
+        """What a use case says about alerts; of what belongs to none, the usual."""
+        return self.use_cases.get(use_case, Alerting())
+
+    def owner(self, name: str) -> str:
+        """The use case that a step, job, sensor or schedule belongs to by its name, or `""`."""
+        return next((one for one in self.use_cases if name.startswith(f"{one}__")), "")
+
+    def known(self, name: str) -> str:
+        """A use case by its name, or `""` if it is none of them."""
+        return name if name in self.use_cases else ""
+
+    def partitions(self, key: dg.AssetKey) -> dg.PartitionsDefinition[Any] | None:
+        """The partitions of an asset, None if it has none or is there no more."""
+        return self.assets.get(key).partitions_def if self.assets.has(key) else None
+
+    def step(self, key: dg.AssetKey) -> str | None:
+        """The step that materializes an asset, None if there is no such asset any more."""
+        return self.assets.get(key).assets_def.node_def.name if self.assets.has(key) else None
+
+
+def ended_runs(instance: dg.DagsterInstance, read_to: int | None, since: datetime) -> list[dg.EventLogRecord]:
+    """How the next runs ended, the earliest first: after an event of the log, or the first time since a moment."""
+    found: list[dg.EventLogRecord] = []
+    for kind in ENDS:
+        after: dict[str, Any] = (
+            {"after_storage_id": read_to} if read_to is not None else {"after_timestamp": since.timestamp()}
+        )
+        records = dg.RunStatusChangeRecordsFilter(kind, **after)
+        found += instance.fetch_run_status_changes(records, limit=RUNS_AT_ONCE, ascending=True).records
+    return sorted(found, key=lambda one: one.storage_id)[:RUNS_AT_ONCE]
+
+
+def findings(
+    instance: dg.DagsterInstance, project: Project, ends: Iterable[dg.EventLogRecord]
+) -> Iterator[tuple[int, list[Finding]]]:
+    """What each run says, with the event that it ended with, until enough events are read for once."""
+    read = 0
+    for end in ends:
+        run = instance.get_run_by_id(end.run_id)
+        if run is not None and read < EVENTS_AT_ONCE:
+            records = instance.get_records_for_run(end.run_id, of_type=TOLD_BY_A_RUN).records
+            events = [one.event_log_entry.get_dagster_event() for one in records]
+            read += len(events)
+            yield end.storage_id, [*_checks(project, end, events), *_run(project, run, end, events)]
+        elif run is None:
+            yield end.storage_id, []  # deleted by a person
+        else:
+            return
+
+
+def _checks(project: Project, end: dg.EventLogRecord, events: Sequence[dg.DagsterEvent]) -> Iterator[Finding]:
+    planned: set[tuple[dg.AssetCheckKey, str]] = set()
+    verdicts: dict[tuple[dg.AssetCheckKey, str], dg.AssetCheckEvaluation] = {}
+    for event in events:
+        data: Any = event.event_specific_data
+        if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            verdicts[data.asset_check_key, data.partition or WHOLE] = data
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+            subset = data.partitions_subset
+            keys = subset.get_partition_keys() if subset else [WHOLE]
+            planned.update((data.asset_check_key, key) for key in keys)
+    red = {key.asset_key.path[-1] for (key, _), verdict in verdicts.items() if not _is_good(verdict)}
+    found: dict[tuple[dg.AssetCheckKey, bool, Severity], dict[str, dg.AssetCheckEvaluation | None]] = {}
+    for (key, partition), verdict in verdicts.items():
+        if FOLLOWS not in verdict.metadata or verdict.metadata[FOLLOWS].value not in red:
+            found.setdefault((key, _is_good(verdict), _severity(project, verdict)), {})[partition] = verdict
+    if end.event_log_entry.get_dagster_event().event_type is dg.DagsterEventType.RUN_SUCCESS:
+        for key, partition in planned - verdicts.keys():
+            found.setdefault((key, False, _usual(project, key)), {})[partition] = None
+    for (key, passed, severity), one in sorted(found.items(), key=lambda group: group[0][1]):  # red before green
+        first = one[min(one)]
+        yield Finding(
+            kind=_kind(key),
+            use_case=project.known(key.asset_key.path[0]),
+            subject=f"{key.name} of {'/'.join(key.asset_key.path[1:] or key.asset_key.path)}",
+            passed=passed,
+            partitions=sorted(one),
+            severity=severity,
+            why=(first.description or "") if first else "it gave no verdict though its run succeeded; look at the log.",
+            examples=_examples(first) if first else (),
+            run_id=end.run_id,
+            # what was published all the same, and the model of a cutoff, is not made again: the next one counts
+            from_here_on=not (first and first.blocking) or key.asset_key.path[-1] in PER_CUTOFF,
+        )
+
+
+def _kind(check: dg.AssetCheckKey) -> Kind:
+    return "drift" if check.asset_key.path[-1] == MONITORING else "check_failed"
+
+
+def _is_good(verdict: dg.AssetCheckEvaluation) -> bool:
+    """Whether a check passed, or a person has accepted that it did not."""
+    return verdict.passed or (bool(verdict.blocking) and verdict.severity is dg.AssetCheckSeverity.WARN)
+
+
+def _usual(project: Project, check: dg.AssetCheckKey) -> Severity:
+    return project.about(check.asset_key.path[0]).severity(_kind(check))
+
+
+def _severity(project: Project, verdict: dg.AssetCheckEvaluation) -> Severity:
+    if verdict.severity is dg.AssetCheckSeverity.WARN:
+        return "low"
+    return _said_severity(verdict.metadata) or _usual(project, verdict.asset_check_key)
+
+
+def _said_severity(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Severity | None:
+    """The severity that a stage recorded with a failure, if it did."""
+    said = metadata[SEVERITY].value if SEVERITY in metadata else None
+    return next((one for one in SEVERITIES if one == said), None)
+
+
+def _examples(verdict: dg.AssetCheckEvaluation) -> list[str]:
+    """Values that break a rule, or else rows of what was refused, as they were recorded."""
+    if EXAMPLES in verdict.metadata:
+        values: Any = verdict.metadata[EXAMPLES].value
+        return [str(one) for one in values][:SHOWN_EXAMPLES]
+    sample = verdict.metadata.get("sample")
+    return str(sample.value).splitlines()[2 : 2 + SHOWN_EXAMPLES] if sample else []
+
+
+def _run(
+    project: Project, run: dg.DagsterRun, end: dg.EventLogRecord, events: Sequence[dg.DagsterEvent]
+) -> Iterator[Finding]:
+    """That a run failed, step by step, or that it succeeded; what checks refused is told by the checks."""
+    ended = end.event_log_entry.get_dagster_event()
+    selected = run.asset_selection or frozenset()
+    if ended.event_type is dg.DagsterEventType.RUN_SUCCESS:
+        for use_case in sorted({key.path[0] for key in selected} or {project.owner(run.job_name)}):
+            yield from _success(project, run, use_case, [key for key in selected if key.path[0] == use_case])
+    elif ended.event_type is dg.DagsterEventType.RUN_FAILURE:
+        steps = [event for event in events if event.event_type is dg.DagsterEventType.STEP_FAILURE]
+        for step in steps:
+            if REFUSED not in _metadata(step):
+                assets = [key for key in selected if project.step(key) == step.step_key]
+                yield _failure(project, run, str(step.step_key) if assets else run.job_name, assets, step)
+        if not steps:
+            for use_case in sorted({key.path[0] for key in selected} or {project.owner(run.job_name)}):
+                assets = [key for key in selected if key.path[0] == use_case]
+                yield _failure(project, run, use_case if assets else run.job_name, assets, ended)
+
+
+def _success(project: Project, run: dg.DagsterRun, use_case: str, assets: Sequence[dg.AssetKey]) -> Iterator[Finding]:
+    finding = Finding(
+        kind="run_failed",
+        use_case=project.known(use_case),
+        subject=run.job_name,
+        passed=True,
+        partitions=_partitions(project, run, assets),
+        assets=frozenset(key.to_user_string() for key in assets),
+        run_id=run.run_id,
+        from_here_on=bool(assets) and all(key.path[-1] in PER_CUTOFF for key in assets),
+    )
+    yield finding
+    about = project.about(use_case)
+    if about.on_success:
+        stages = ", ".join(sorted(key.path[-1] for key in assets)) or run.job_name
+        severity = about.severity("run_succeeded")
+        yield replace(finding, kind="run_succeeded", subject=stages, notice=True, severity=severity)
+
+
+def _failure(
+    project: Project, run: dg.DagsterRun, subject: str, assets: Sequence[dg.AssetKey], event: dg.DagsterEvent
+) -> Finding:
+    metadata = _metadata(event)
+    use_case = project.known(assets[0].path[0]) if assets else project.owner(run.job_name)
+    said = metadata.get(FAILURE_CLASS)
+    why = _error(event)
+    return Finding(
+        kind="run_failed",
+        use_case=use_case,
+        subject=subject,
+        passed=False,
+        partitions=_partitions(project, run, assets),
+        assets=frozenset(key.to_user_string() for key in assets),
+        severity=_said_severity(metadata) or project.about(use_case).severity("run_failed"),
+        why=f"{why} ({said.value})" if said else why,
+        run_id=run.run_id,
+    )
+
+
+def _metadata(event: dg.DagsterEvent) -> Mapping[str, dg.MetadataValue[Any]]:
+    """What a step recorded with its failure."""
+    failure = event.step_failure_data.user_failure_data if event.is_step_failure else None
+    return failure.metadata if failure else {}
+
+
+def root_cause(error: SerializableErrorInfo) -> str:
+    """What an error began with, in a line."""
+    while error.cause:
+        error = error.cause
+    return " ".join(error.message.split())[:MOST_TOLD]
+
+
+def _error(event: dg.DagsterEvent) -> str:
+    """Why a step or a run failed."""
+    error = getattr(event.event_specific_data, "error", None)
+    return root_cause(error) if error else event.message or "it does not say why."
+
+
+def _partitions(project: Project, run: dg.DagsterRun, assets: Sequence[dg.AssetKey]) -> Sequence[str]:
+    """The partitions that a run was over."""
+    first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    definition = project.partitions(assets[0]) if assets else None
+    if first and last and definition:
+        return definition.get_partition_keys_in_range(PartitionKeyRange(first, last))
+    return [run.tags.get(PARTITION_NAME_TAG, WHOLE)]
