@@ -22,6 +22,7 @@ HEAVY = (
     "deltalake",
     "numpy",
     "optuna",
+    "apprise",
 )
 
 

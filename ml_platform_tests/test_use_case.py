@@ -861,3 +861,44 @@ def test_a_seed_that_scikit_learn_does_not_take_is_refused() -> None:
 def test_whatever_stands_in_a_field_it_is_taken_or_refused_at_that_field(field: str, value: object) -> None:
     found = mistakes(UseCase.model_validate, attributes() | {field: value})
     assert {location[0] for location in found} <= {field}
+
+
+@pytest.mark.parametrize(
+    ("alerts", "field", "sentence"),
+    [
+        (
+            {"channels": {"risk": "slack://T1/B2/c3"}},
+            ("channels", "risk"),
+            "this is no name of an environment variable",
+        ),
+        ({"channels": {"console": "RISK"}}, ("channels", "console"), "'console' is always there; choose another name."),
+        ({"routes": {"low": ["risk"]}}, ("routes", "low", 0), "there is no channel 'risk'; there is 'console'."),
+        ({"routes": {"lov": []}}, ("routes", "lov", "[key]"), "'lov' is not allowed here; did you mean 'low'?"),
+        ({"severities": {"drft": "low"}}, ("severities", "drft", "[key]"), "did you mean 'drift'?"),
+        ({"heartbeat": "at eight"}, ("heartbeat",), "'at eight' is no moment of the day; write true, or"),
+        ({"heartbeat": "0 25 * * *"}, ("heartbeat",), "'0 25 * * *' is no moment of the day"),
+        ({"late_after": "6"}, ("late_after",), HOW_TO_WRITE_A_DURATION),
+    ],
+)
+def test_a_mistake_in_alerts_is_told(alerts: dict[str, Any], field: Location, sentence: str) -> None:
+    found = told(alerts=alerts)
+    assert sentence in found["alerts", *field]
+    assert "slack://" not in found["alerts", *field]
+
+
+@pytest.mark.parametrize(
+    ("alerts", "low", "high", "heartbeat"),
+    [
+        ({}, ["console"], ["console"], ["console"]),
+        ({"channels": {"risk": "RISK"}}, ["console"], ["risk"], ["risk"]),
+        ({"channels": {"risk": "RISK"}, "routes": {"high": ["console"]}}, ["console"], ["console"], ["risk"]),
+    ],
+)
+def test_who_is_told(alerts: dict[str, Any], low: list[str], high: list[str], heartbeat: list[str]) -> None:
+    block = example(alerts=alerts).alerts
+    assert (block.told("drift", "low"), block.told("drift", "high"), block.told("heartbeat", "low")) == (
+        low,
+        high,
+        heartbeat,
+    )
+    assert example(alerts={"heartbeat": True}).alerts.heartbeat == "0 8 * * *"

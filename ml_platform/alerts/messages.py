@@ -45,13 +45,14 @@ def line(incident: Incident, channel: str) -> str:
 
 
 def message(incident: Incident, channel: str, alerts: Alerts) -> Message:
-    """The incident for a channel. The body begins the same when it opens and when it is over: some match the two."""
+    """The incident for a channel."""
     since = f"{incident.since:%Y-%m-%d %H:%M} UTC"
     over = f" to {incident.over_at:%Y-%m-%d %H:%M} UTC" if incident.over_at else ""
-    lines = [f"Incident {incident.id}", incident.why, *(f"- {one}" for one in incident.examples)]
+    lines = [incident.why, *(f"- {one}" for one in incident.examples)]
     lines += [f"Since {since}{over}."] if not incident.notice else []
     lines += [alerts.run_link(incident.run_id)] if incident.run_id else []
-    return Message(headline(incident, channel), "\n".join(lines), _tone(incident))
+    lines += [f"Incident {incident.id}"]
+    return Message(incident.id, headline(incident, channel), "\n".join(lines), _tone(incident))
 
 
 def _tone(incident: Incident) -> Tone:

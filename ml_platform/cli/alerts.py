@@ -42,10 +42,11 @@ def alerts(
 
 def _test(project: Project, use_cases: list[str], *, as_json: bool) -> None:
     """Send a message to every channel; exit with 1 if one does not take it."""
-    found = {
-        variable: one for name in use_cases for one, variable in project.work(name).use_case.alerts.channels.items()
-    }
-    message = Message("ml-platform: a test", "This channel is told what goes wrong. Nothing is wrong now.", "info")
+    channels = [project.work(name).use_case.alerts.channels for name in use_cases]
+    found = {variable: channel for one in channels for channel, variable in one.items()}
+    message = Message(
+        "test", "ml-platform: a test", "This channel is told what goes wrong. Nothing is wrong now.", "info"
+    )
     problems = {
         variable: project.alerts.send(variable, message) if project.alerts.has(variable) else "it is not set"
         for variable in found

@@ -17,8 +17,12 @@ TALKATIVE = ("apprise", "urllib3")
 
 @dataclass(frozen=True)
 class Message:
-    """What a channel is sent: a line, the rest, and whether it is good or bad news."""
+    """What a channel is sent: a line, the rest, and whether it is good or bad news.
 
+    All that is said of one thing has the same key.
+    """
+
+    key: str
     title: str
     body: str
     tone: Tone
@@ -53,6 +57,9 @@ class Alerts(dg.ConfigurableResource):  # type: ignore[type-arg]
                 server = apprise.Apprise(asset=asset)
                 if not server.add(os.environ[variable]):
                     return f"{variable} holds no address that apprise takes, such as slack://... or mailto://..."
+                for one in server:
+                    if hasattr(one, "dedup"):  # PagerDuty: so that what is over ends what was opened
+                        one.dedup = message.key
                 if server.notify(
                     title=message.title,
                     body=message.body,

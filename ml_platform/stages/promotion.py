@@ -108,7 +108,7 @@ def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdic
     try:
         stored = tracking.model_of(use_case.name, cutoff or "")
     except LookupError as error:
-        return [Verdict("evaluated", cutoff, str(error), acceptable=False)], None
+        return [Verdict("evaluated", cutoff, str(error), {FOLLOWS: "model"}, acceptable=False)], None
     if report is None or stored.run_id != report.run_id:
         reason = "this model has no evaluation; materialize evaluation first."
         return [Verdict("evaluated", cutoff, reason, {FOLLOWS: "evaluation"}, acceptable=False)], None
