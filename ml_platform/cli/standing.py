@@ -1,8 +1,10 @@
 """How a use case stands: what is published of each stage and step, its red checks, its gates and its champion.
 
-Everything is read from the event log and the ledger, in a number of queries that does not grow with the partitions.
+Everything is read from the event log, the decisions and the ledger, in a number of queries that does not grow with the
+partitions.
 """
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,13 +58,13 @@ class Champion:
 
 @dataclass(frozen=True)
 class Decision:
-    """The newest decision of promotion: on which cutoff and version, whether each gate passed, and why."""
+    """The newest decision of promotion: on which cutoff and version, why, and of each gate why it failed, or None."""
 
     cutoff: str | None
     version: int
     promoted: bool
     reason: str
-    gates: dict[str, bool]
+    gates: dict[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def standing(project: Project, name: str) -> Standing:
         for step, assets in steps.items()
     ]
     decided = next(one for one in stages if one.name == "promotion")
-    decision = _decision(work, decided.newest, verdicts, gates) if decided.materialized_at else None
+    decision = _decision(work, decided.newest) if decided.materialized_at else None
     return Standing(name, _champion(work), decision, grouped, stages)
 
 
@@ -138,17 +140,9 @@ def _red(verdicts: Iterable["AssetCheckPartitionInfo"], gates: Collection[str]) 
     return [f"{name} {span(sorted(partitions))}".strip() for name, partitions in sorted(red.items())]
 
 
-def _decision(
-    work: Work, cutoff: str | None, verdicts: Iterable["AssetCheckPartitionInfo"], gates: Collection[str]
-) -> Decision:
-    made = _metadata(work, asset_key(work.use_case, "promotion"), cutoff)
-    passed = {
-        one.check_key.name: one.latest_execution_status.value == "SUCCEEDED"
-        for one in verdicts
-        if one.check_key.name in gates and one.partition_key == cutoff
-    }
-    ordered = {gate.name: passed[gate.name] for gate in work.use_case.gates if gate.name in passed}
-    return Decision(cutoff, made["version"], made["promoted"], made["reason"], ordered)
+def _decision(work: Work, cutoff: str | None) -> Decision:
+    row = work.rows("promotion", [cutoff]).collect().row(0, named=True)
+    return Decision(cutoff, row["version"], row["decision"] == "promoted", row["reason"], json.loads(row["gates"]))
 
 
 def _champion(work: Work) -> Champion | None:

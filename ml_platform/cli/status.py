@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ml_platform.cli.errors import told
 from ml_platform.cli.project import open_project
-from ml_platform.cli.standing import Decision, Standing, standing
+from ml_platform.cli.standing import Champion, Decision, Standing, standing
 
 MOST_RED = 4
 
@@ -35,7 +35,7 @@ def status(
         console.print(f"[bold]{one.use_case}[/]  {_champion(one)}")
         console.print(_steps(one))
         if one.decision is not None:
-            console.print(Padding(_decision(one.decision), (0, 1)))
+            console.print(Padding(_decision(one.decision, one.champion), (0, 1)))
         for line in _red(one):
             console.print(f" [red]✗[/] {escape(line)}", no_wrap=True, overflow="ellipsis")
         console.print()
@@ -71,7 +71,9 @@ def _red(one: Standing) -> list[str]:
     return red if len(red) <= MOST_RED else [*red[:MOST_RED], f"{len(red) - MOST_RED} more; --json has all of them"]
 
 
-def _decision(decision: Decision) -> str:
-    gates = "".join(f"  {'[green]✓[/]' if passed else '[red]✗[/]'}{name}" for name, passed in decision.gates.items())
+def _decision(decision: Decision, champion: Champion | None) -> str:
+    gates = "".join(f"  {'[red]✗[/]' if failed else '[green]✓[/]'}{name}" for name, failed in decision.gates.items())
     word = "promoted" if decision.promoted else f"not promoted: {escape(decision.reason)}"
+    if not decision.promoted and champion and champion.version == decision.version:
+        word = "stays champion"
     return f"version {decision.version} {word}{gates}"
