@@ -29,21 +29,22 @@ def accepted_previews() -> Iterator[None]:
 
 
 def _definition(
-    every: Cadence, start: date, end: date | None, weekday: int, end_offset: int
+    every: Cadence, start: date, end: date | None, time_zone: str, weekday: int, end_offset: int
 ) -> dg.TimeWindowPartitionsDefinition:
     return dg.TimeWindowPartitionsDefinition(
         start=datetime.combine(start, time()),
         end=datetime.combine(end, time()) if end else None,
         fmt=KEY_FORMAT,
         cron_schedule=CRON[every].format(weekday=(weekday + 1) % 7),
+        timezone=time_zone,
         end_offset=end_offset,
     )
 
 
 def data_partitions(use_case: UseCase) -> dg.TimeWindowPartitionsDefinition | None:
     """The partitions of the tables; weeks begin on Monday."""
-    windows = use_case.windows
-    return _definition(windows.every, windows.start, windows.end, weekday=0, end_offset=0) if windows else None
+    windows, zone = use_case.windows, use_case.automation.time_zone
+    return _definition(windows.every, windows.start, windows.end, zone, weekday=0, end_offset=0) if windows else None
 
 
 def _reach(use_case: UseCase) -> timedelta:
@@ -65,7 +66,8 @@ def cutoff_partitions(use_case: UseCase) -> dg.TimeWindowPartitionsDefinition | 
     end = windows.end + LONGEST[model.every] if windows.end else None
     if end and windows.end and model.every == "month":  # a month has not always its greatest length
         end = (windows.end.replace(day=1) + LONGEST["month"] + timedelta(days=1)).replace(day=1)
-    return _definition(model.every, first_day, end, WEEKDAYS.index(model.weekday), end_offset=1)
+    zone, weekday = use_case.automation.time_zone, WEEKDAYS.index(model.weekday)
+    return _definition(model.every, first_day, end, zone, weekday, end_offset=1)
 
 
 def lookback_steps(use_case: UseCase) -> int:

@@ -14,8 +14,9 @@ import yaml
 
 from ml_platform.cli.outcome import Outcome
 from ml_platform.cli.project import Project
-from ml_platform.cli.run import DATA, run_use_case
+from ml_platform.cli.run import run_use_case
 from ml_platform.use_case import Stage
+from ml_platform.use_case.words import DATA
 from ml_platform_tests.conftest import opened
 from ml_platform_tests.examples import attributes
 from ml_platform_tests.projects import write_project, write_use_case

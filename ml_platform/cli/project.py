@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 INSTANCE = """telemetry: {enabled: false}
 event_log_storage: {module: ml_platform.event_log, class: BatchedSqliteEventLogStorage}
+concurrency:
+  runs:
+    tag_concurrency_limits: [{key: ml_platform/automation, value: {applyLimitPerUniqueValue: true}, limit: 1}]
 """
 
 

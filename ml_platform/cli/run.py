@@ -17,10 +17,7 @@ from ml_platform.cli.warm_up import warm_up
 from ml_platform.errors import UserError
 from ml_platform.partitions import KEY_FORMAT, day_of
 from ml_platform.use_case import STAGES, Stage
-
-DATA: tuple[Stage, ...] = ("raw_data", "quarantine", "validated_data", "features")
-MODEL: tuple[Stage, ...] = ("model", "evaluation", "promotion")
-PREDICTIONS: tuple[Stage, ...] = ("predictions",)
+from ml_platform.use_case.words import DATA, MODEL, PREDICTIONS
 
 
 def run(

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from ml_platform import references, use_case
 from ml_platform.alerts.sensor import ALERTS
+from ml_platform.automation.conditions import with_conditions
+from ml_platform.automation.definitions import schedules, sensors
 from ml_platform.components.jobs import build_job
 from ml_platform.stages import evaluation, features, model, predictions, promotion, raw_data, validated_data
 from ml_platform.stages.custom_checks import with_custom_checks
@@ -58,11 +60,15 @@ class UseCase(use_case.UseCase, dg.Component):
             raise ValueError("; ".join(_sentence(context, raw, one) for one in error.errors())) from None
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
-        """The assets and checks of all stages, the ledger, and the job on registered versions."""
+        """The assets and checks of all stages, the ledger, the job on registered versions, schedules and sensors."""
         steps = [build_step(self, name, stages) for name, stages in stage_definitions(self).items()]
+        if self.automation.mode == "declarative":
+            steps = [with_conditions(self, step) for step in steps]
         return dg.Definitions(
             assets=[*steps, ledger_spec(self)],
             jobs=[build_job(self)],
+            schedules=schedules(self),
+            sensors=sensors(self),
             metadata={f"{ALERTS}/{self.name}": self.alerts.model_dump(mode="json")},
         )
 

@@ -1,15 +1,17 @@
 """What all stages of a use case share: keys, owners, groups, kinds, partitions and check specifications."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
-from ml_platform.partitions import accepted_previews, cutoff_partitions, data_partitions
+from ml_platform.partitions import LONGEST, accepted_previews, cutoff_partitions, data_partitions
 from ml_platform.use_case import Stage, UseCase
+from ml_platform.use_case.words import MODEL
 
+LATE = timedelta(hours=12)
 STAGE_TAG = "ml_platform/stage"
-PER_CUTOFF: tuple[Stage, ...] = ("model", "evaluation", "promotion")
 STORED_BY: dict[Stage, str] = {"model": "models", "evaluation": "reports"}
 
 
@@ -20,12 +22,20 @@ def asset_key(use_case: UseCase, stage: Stage) -> dg.AssetKey:
 
 def asset_partitions(use_case: UseCase, stage: Stage) -> dg.TimeWindowPartitionsDefinition | None:
     """The partitions of a stage's asset: cutoffs for what belongs to a model, event time for tables."""
-    return cutoff_partitions(use_case) if stage in PER_CUTOFF else data_partitions(use_case)
+    return cutoff_partitions(use_case) if stage in MODEL else data_partitions(use_case)
 
 
 def stored_by(stage: Stage) -> str:
     """The key of the I/O manager of a stage's asset."""
     return STORED_BY.get(stage, "tables")
+
+
+def freshness(use_case: UseCase, stage: Stage) -> dg.FreshnessPolicy | None:
+    """How old the newest features and predictions may be, for data that goes on and comes by itself."""
+    windows = use_case.windows
+    if stage not in ("features", "predictions") or not use_case.automation.on or (windows and windows.end):
+        return None
+    return dg.FreshnessPolicy.time_window(fail_window=LONGEST[windows.every if windows else "day"] + LATE)
 
 
 def asset_spec(use_case: UseCase, stage: Stage, description: str, **more: Any) -> dg.AssetSpec:
@@ -37,6 +47,7 @@ def asset_spec(use_case: UseCase, stage: Stage, description: str, **more: Any) -
         owners=use_case.owners,
         tags={STAGE_TAG: stage},
         partitions_def=asset_partitions(use_case, stage),
+        freshness_policy=freshness(use_case, stage),
         **more,
     )
 

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from ml_platform.blocks import Block, refuse
 from ml_platform.references import did_you_mean
 from ml_platform.use_case.alerting import CONSOLE, SEVERITIES, Alerting, Kind, Severity
+from ml_platform.use_case.automation import Automation
 from ml_platform.use_case.data import (
     Bound,
     Column,
@@ -39,6 +40,7 @@ __all__ = [
     "STAGES",
     "Alerting",
     "AssetSource",
+    "Automation",
     "Behaviour",
     "Bound",
     "Cadence",
@@ -106,6 +108,7 @@ class UseCase(Block):
     )
     registry: Registry = Field(description="Where versions of the model are kept.")
     alerts: Alerting = Field(default_factory=Alerting, description="Who is told when something goes wrong.")
+    automation: Automation = Field(default_factory=Automation, description="When it runs by itself.")
 
     @property
     def windows(self) -> Partitions | None:

@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 
 from ml_platform.cli.project import Project
-from ml_platform.cli.run import DATA, MODEL, run_use_case
+from ml_platform.cli.run import run_use_case
 from ml_platform.ml.folds import folds_of
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.training_rows import labelled_rows, split, with_columns
 from ml_platform.stages.work import Work
+from ml_platform.use_case.words import DATA, MODEL
 from ml_platform_tests.tiny_project import CUTOFF, DAYS, FIRST, ROWS, Variant, payments, run, tiny_project
 
 

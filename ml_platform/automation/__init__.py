@@ -1,0 +1,1 @@
+"""What a use case does by itself: its schedules, sensors and conditions."""

@@ -1,0 +1,96 @@
+"""The sensors on what was published: predictions follow features and champion, training follows drift."""
+
+import json
+
+import dagster as dg
+
+from ml_platform.automation.due import due_cutoff, newest_metadata, newest_move, outdated, published, since_cutoff
+from ml_platform.automation.requests import JOB, not_running, run_requests, waits_for
+from ml_platform.stages import ledger
+from ml_platform.stages.work import RESOURCES, Work
+from ml_platform.use_case import UseCase
+from ml_platform.use_case.words import MODEL, PREDICTIONS
+
+MONITORING: str = "monitoring"
+RETRAINING = "retraining"
+
+
+def predictions_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    """The champion's predictions for features that were published, and for those since its cutoff if it is new."""
+
+    def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        instance = context.instance
+        move, version, cutoff = newest_move(instance, use_case)
+        features = published(instance, use_case, "features")
+        if version is None or not features:
+            return dg.SkipReason(f"{use_case.name} has {'no features' if version else 'no champion'} yet.")
+        seen = json.loads(context.cursor or "{}")
+        now = {"move": move, "features": max(features.values())}
+        if seen == now:
+            return dg.SkipReason("Neither features nor champion have changed.")
+        if waiting := waits_for(instance, use_case):
+            return waiting
+        new = {key for key, event in features.items() if event > seen.get("features", now["features"])}
+        if seen.get("move") != move:
+            new |= set(since_cutoff(instance, use_case, cutoff))
+        due = outdated(instance, use_case, version, new)
+        return dg.SensorResult(
+            run_requests=run_requests(use_case, PREDICTIONS, due),
+            skip_reason=None if due else "All predictions are those of the champion on the features as they are.",
+            cursor=json.dumps(now),
+        )
+
+    return dg.SensorDefinition(
+        name=f"{use_case.name}__predictions",
+        job_name=JOB,
+        evaluation_fn=look,
+        default_status=status,
+        description="Predicts what has new features, and what a new champion would predict differently.",
+    )
+
+
+def champion_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    """Enters into the ledger that somebody has moved the alias in MLflow; predictions follow the ledger."""
+
+    def look(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        work = Work(use_case, **{key: getattr(context.resources, key) for key in RESOURCES}, instance=context.instance)
+        champion = work.tracking.champion(use_case.registry.name)
+        _, recorded, _ = newest_move(context.instance, use_case)
+        if (champion.number if champion else None) == recorded:
+            return dg.SkipReason("The champion is the one of the ledger.")
+        _, _, moved = ledger.settled(work)
+        return dg.SkipReason(moved or "The champion is the one of the ledger again.")
+
+    return dg.SensorDefinition(
+        name=f"{use_case.name}__champion",
+        job_name=JOB,
+        evaluation_fn=look,
+        required_resource_keys=RESOURCES,
+        minimum_interval_seconds=60,
+        default_status=status,
+        description="Enters a champion that was moved in MLflow into the ledger.",
+    )
+
+
+def retraining_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    """The model of the newest cutoff, once for each time that monitoring wants one."""
+
+    def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        key = dg.AssetKey([use_case.name, MONITORING])
+        event, shown = newest_metadata(context.instance, key)
+        asked = shown.get(RETRAINING, {})
+        if not asked.get("wanted") or context.cursor == str(event):
+            return dg.SkipReason("Monitoring asks for no model, or for the one that was asked for already.")
+        due = not_running(context.instance, use_case, "model", due_cutoff(context.instance, use_case))
+        if not due:
+            return dg.SkipReason(f"{asked['why']} The model of the newest cutoff is there; it waits for the next one.")
+        return dg.SensorResult(run_requests=run_requests(use_case, MODEL, due, str(event)), cursor=str(event))
+
+    return dg.SensorDefinition(
+        name=f"{use_case.name}__retraining",
+        job_name=JOB,
+        evaluation_fn=look,
+        minimum_interval_seconds=60,
+        default_status=status,
+        description="Trains a model when monitoring asks for one.",
+    )
