@@ -902,3 +902,29 @@ def test_who_is_told(alerts: dict[str, Any], low: list[str], high: list[str], he
         heartbeat,
     )
     assert example(alerts={"heartbeat": True}).alerts.heartbeat == "0 8 * * *"
+
+
+@pytest.mark.parametrize(
+    ("automation", "field", "sentence"),
+    [
+        ({"data": "daily"}, "data", "'daily' is no cron expression; write minute, hour, day, month and weekday"),
+        ({"data": "0 25 * * *"}, "data", "the hour 25 is not between 0 and 23."),
+        ({"training": "0 4 * * monday"}, "training", "'monday' is no weekday of a cron expression; write numbers"),
+        (
+            {"time_zone": "Europe/Berln"},
+            "time_zone",
+            "there is no time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?",
+        ),
+        ({"mode": "eager"}, "mode", "'eager' is not allowed here;"),
+        ({True: True, "zone": "UTC"}, "zone", "unknown key 'zone'; "),
+    ],
+)
+def test_automation_is_refused_at_its_field(automation: dict[Any, Any], field: str, sentence: str) -> None:
+    (place, said), *others = told(automation=automation).items()
+    assert (place, others) == (("automation", field), [])
+    assert said.startswith(sentence)
+
+
+@pytest.mark.parametrize("cron", ["0 2 * * *", "*/15 0-6 1,15 * 1-5", "59 23 31 12 7"])
+def test_a_cron_expression_is_taken_as_it_is(cron: str) -> None:
+    assert example(automation={"data": cron}).automation.data == cron

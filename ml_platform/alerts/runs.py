@@ -16,10 +16,10 @@ from dagster._core.storage.tags import (
 from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.alerts.incidents import WHOLE, Finding
-from ml_platform.stages.attributes import PER_CUTOFF
 from ml_platform.stages.definition import EXAMPLES, FOLLOWS
 from ml_platform.stages.step import REFUSED
 from ml_platform.use_case import SEVERITIES, Alerting, Kind, Severity
+from ml_platform.use_case.words import MODEL
 
 RUNS_AT_ONCE = 50
 EVENTS_AT_ONCE = 5_000
@@ -129,7 +129,7 @@ def _checks(project: Project, end: dg.EventLogRecord, events: Sequence[dg.Dagste
             examples=_examples(first) if first else (),
             run_id=end.run_id,
             # what was published all the same, and the model of a cutoff, is not made again: the next one counts
-            from_here_on=not (first and first.blocking) or key.asset_key.path[-1] in PER_CUTOFF,
+            from_here_on=not (first and first.blocking) or key.asset_key.path[-1] in MODEL,
         )
 
 
@@ -197,7 +197,7 @@ def _success(project: Project, run: dg.DagsterRun, use_case: str, assets: Sequen
         partitions=_partitions(project, run, assets),
         assets=frozenset(key.to_user_string() for key in assets),
         run_id=run.run_id,
-        from_here_on=bool(assets) and all(key.path[-1] in PER_CUTOFF for key in assets),
+        from_here_on=bool(assets) and all(key.path[-1] in MODEL for key in assets),
     )
     yield finding
     about = project.about(use_case)

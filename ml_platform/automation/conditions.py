@@ -47,13 +47,18 @@ def _condition(use_case: UseCase, stage: str) -> "dg.AutomationCondition[dg.Asse
     if stage not in FOLLOWED:
         cron = data_cron(use_case) if stage == "raw_data" else training_cron(use_case)
         ticked: Any = condition.cron_tick_passed(cron, use_case.automation.time_zone)  # declared as of assets alone
-        due = newest & ticked.since_last_handled()
+        due: dg.AutomationCondition[dg.AssetKey] = newest & ticked.since_last_handled()
         return due & condition.missing() if windows else due
     followed = dg.AssetSelection.assets(asset_key(use_case, FOLLOWED[stage]))
+    # not all_deps_blocking_checks_passed: they have not run on what is asked for in the same moment
+    refused = condition.any_checks_match(condition.check_failed(), blocking_only=True)
+    new = condition.any_deps_updated()
+    if stage == "predictions":  # a step of its own: of what is published, not of what will be
+        new = condition.any_deps_match(condition.newly_updated())
     return (
         newest
-        & condition.any_deps_updated().since_last_handled()
+        & new.since_last_handled()
         & ~condition.any_deps_missing().allow(followed)
         & ~condition.any_deps_in_progress().allow(followed)
-        & condition.all_deps_blocking_checks_passed().allow(followed)
+        & ~condition.any_deps_match(refused).allow(followed)
     )

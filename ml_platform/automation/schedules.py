@@ -31,7 +31,9 @@ def data_schedule(use_case: UseCase, status: dg.DefaultScheduleStatus) -> dg.Sch
         data = not_running(instance, use_case, "features", due_days(instance, use_case))
         late = not_running(instance, use_case, "predictions", _late(instance, use_case))
         found = [*run_requests(use_case, DATA, data, "data"), *run_requests(use_case, PREDICTIONS, late, "data")]
-        yield from found or [dg.SkipReason("Nothing is due: what is over is published, refused, or a run is at it.")]
+        yield from found
+        if not found:
+            yield dg.SkipReason("Nothing is due: what is over is published, refused, or a run is at it.")
 
     return dg.ScheduleDefinition(
         name=f"{use_case.name}__data",
@@ -57,8 +59,10 @@ def training_schedule(use_case: UseCase, status: dg.DefaultScheduleStatus) -> dg
 
     def tick(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         due = not_running(context.instance, use_case, "model", due_cutoff(context.instance, use_case))
-        why = "that of the newest cutoff is decided on, refused on the features as they are, or a run is at it"
-        yield from run_requests(use_case, MODEL, due, "training") or [dg.SkipReason(f"No model is due: {why}.")]
+        yield from run_requests(use_case, MODEL, due, "training")
+        if not due:
+            why = "that of the newest cutoff is decided on, refused on the features as they are, or a run is at it"
+            yield dg.SkipReason(f"No model is due: {why}.")
 
     return dg.ScheduleDefinition(
         name=f"{use_case.name}__training",

@@ -10,8 +10,8 @@ from ml_platform.cli.errors import told
 from ml_platform.cli.project import Project, open_project
 from ml_platform.components.use_case import stage_definitions
 from ml_platform.errors import UserError
-from ml_platform.stages.attributes import PER_CUTOFF
 from ml_platform.use_case import UseCase
+from ml_platform.use_case.words import MODEL
 
 FORMATS: Mapping[str, Callable[[Graph], str]] = {"mermaid": mermaid, "svg": svg}
 SOURCE = "source"
@@ -59,7 +59,7 @@ def graph_of(project: Project, name: str) -> Graph:
 
 def _cadence(use_case: UseCase, word: str) -> str:
     assert use_case.windows is not None
-    return f"each {use_case.model.every if word in PER_CUTOFF else use_case.windows.every}"
+    return f"each {use_case.model.every if word in MODEL else use_case.windows.every}"
 
 
 def _number(checks: int) -> str:

@@ -9,7 +9,8 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from ml_platform.exporter import series
 from ml_platform.exporter.series import Series
-from ml_platform.stages.attributes import PER_CUTOFF, ROW_COUNTS, STAGE_TAG
+from ml_platform.stages.attributes import ROW_COUNTS, STAGE_TAG
+from ml_platform.use_case.words import MODEL
 
 BY_METADATA = {
     "wall_seconds": series.WALL,
@@ -90,7 +91,7 @@ def _partitions(
     ):
         if newest is not None:
             window = definition.time_window_for_partition_key(newest)
-            reached = window.start if labels[1] in PER_CUTOFF else window.end
+            reached = window.start if labels[1] in MODEL else window.end
             yield Reading(one, labels, reached.timestamp())
 
 

@@ -1,8 +1,9 @@
-"""A simulated clock that drives a use case as the daemon does: its schedules when they tick, its sensors at each look."""
+"""A simulated clock that drives a use case as the daemon does: schedules when they tick, sensors at each look."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,7 +22,6 @@ GROUPS = {"features": "data", "model": "model", "predictions": "predictions"}
 class Launched:
     """A run that was asked for, by which schedule or sensor, and whether all of it was published."""
 
-    at: str
     by: str
     group: str
     first: str
@@ -29,7 +29,8 @@ class Launched:
     good: bool
 
     def __str__(self) -> str:
-        return f"{self.at} {self.by}: {self.group} {self.first}..{self.last} {'good' if self.good else 'refused'}"
+        span = self.first if self.first == self.last else f"{self.first}..{self.last}"
+        return f"{self.by}: {self.group} {span} {'good' if self.good else 'refused'}"
 
 
 @dataclass
@@ -45,32 +46,41 @@ class Simulation:
     cursors: dict[str, str | None] = field(default_factory=dict)
 
     @property
+    def now(self) -> datetime:
+        return self.clock.replace(tzinfo=ZONE)
+
+    @cached_property
+    def resources(self) -> dict[str, dg.ResourceDefinition]:
+        return dict(self.repository.get_top_level_resources())
+
+    @cached_property
     def repository(self) -> dg.RepositoryDefinition:
         return self.project.definitions.get_repository_def()
 
     def at(self, moment: str) -> list[str]:
         """Set the clock to a moment of Berlin, let everything look once; what was launched, in words."""
         before, self.clock = self.clock, datetime.fromisoformat(moment)
+        self.said.clear()
         known = len(self.launched)
-        with freeze_time(self.clock.replace(tzinfo=ZONE)):
-            for schedule in self.repository.schedule_defs:
-                if (tick := _last_tick(schedule, before, self.clock)) is not None:
+        for schedule in self.repository.schedule_defs:
+            if (tick := _last_tick(schedule, before, self.clock)) is not None:
+                with freeze_time(self.now):
                     context = dg.build_schedule_context(self.project.instance, scheduled_execution_time=tick)
                     done = schedule.evaluate_tick(context)
-                    self._take(schedule.name, done)
-            for sensor in self.repository.sensor_defs:
-                with dg.build_sensor_context(
-                    self.project.instance,
-                    cursor=self.cursors.get(sensor.name),
-                    resources=self.repository.get_top_level_resources(),
-                ) as looking:
-                    seen = sensor.evaluate_tick(looking)
-                self.cursors[sensor.name] = seen.cursor
-                self._take(sensor.name, seen)
+                self._take(schedule.name, done)
+        for sensor in self.repository.sensor_defs:
+            looking = dg.build_sensor_context(
+                self.project.instance, cursor=self.cursors.get(sensor.name), resources=self.resources
+            )
+            with freeze_time(self.now), looking as context:
+                seen = sensor.evaluate_tick(context)
+            self.cursors[sensor.name] = seen.cursor
+            self._take(sensor.name, seen)
         return [str(one) for one in self.launched[known:]]
 
     def _take(self, by: str, done: Any) -> None:
-        self.said[by] = done.skip_message
+        name = by.partition("__")[2]
+        self.said[name] = done.skip_message
         for request in done.run_requests or ():
             first, last = (request.tags.get(tag, "") for tag in RANGE_TAGS)
             group = next(GROUPS[key.path[-1]] for key in request.asset_selection if key.path[-1] in GROUPS)
@@ -81,8 +91,7 @@ class Simulation:
                 run_config=QUIET,
                 raise_on_error=False,
             )
-            name = by.partition("__")[2]
-            self.launched.append(Launched(f"{self.clock:%m-%d %H:%M}", name, group, first, last, result.success))
+            self.launched.append(Launched(name, group, first, last, result.success))
 
 
 def _last_tick(schedule: dg.ScheduleDefinition, after: datetime, until: datetime) -> datetime | None:

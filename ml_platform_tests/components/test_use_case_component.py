@@ -103,6 +103,19 @@ def test_a_yaml_file_becomes_the_assets_and_checks_of_all_stages(project: Projec
     assert component.label.known_after.days == 14
 
 
+def test_automation_is_switched_on_in_the_file(project: Project) -> None:
+    _, definitions = project.load()
+    assert {one.default_status for one in definitions.schedules or ()} == {dg.DefaultScheduleStatus.STOPPED}
+    project.put("  registry:", "  automation: {on: true, time_zone: Europe/Berlin}\n  registry:")
+    component, definitions = project.load()
+    assert component.automation.on
+    assert {one.name for one in definitions.schedules or ()} == {"returns__data", "returns__training"}
+    assert {one.default_status for one in definitions.schedules or ()} == {dg.DefaultScheduleStatus.RUNNING}
+    assets = [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]
+    fresh = {spec.key.path[-1] for asset in assets for spec in asset.specs if spec.freshness_policy}
+    assert fresh == {"features", "predictions"}
+
+
 @pytest.mark.parametrize("stage", PLATFORM_CHECKS)
 def test_no_name_is_free_that_the_platform_gives_a_check(project: Project, stage: CheckedStage) -> None:
     project.write("defs.yaml", re.sub("  checks:.*(?=  registry)", "", YAML, flags=re.DOTALL))
