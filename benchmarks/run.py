@@ -15,6 +15,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
+from benchmarks import drift as drifts
 from benchmarks import report
 from benchmarks.answers import check_equal, check_equal_tables
 from benchmarks.contenders import Bare, CommandLine, Measured, Tutorial, WebServer, script
@@ -36,6 +37,7 @@ CUTOFF = date(2018, 5, 2)
 COPIES, USE_CASES, CHECKS = 10, 50, 50
 LOAD = f"import {PACKAGE}.definitions as m; (m.defs() if callable(m.defs) else m.defs).get_repository_def()"
 GIBIBYTE = 1024
+SEEDS = 100
 STORES = ("ML_PLATFORM_HOME", "ML_PLATFORM_LAKE", "ML_PLATFORM_ARTIFACTS", "MLFLOW_TRACKING_URI", "DAGSTER_HOME")
 CUSTOM_CHECKS = {
     "checks": [
@@ -231,6 +233,12 @@ def _custom_checks(settings: Settings) -> Target:
     return at_most(wanted, wall(pairs[1]) - wall(pairs[0]), 1, " s")
 
 
+def drift(settings: Settings) -> None:
+    """Monitoring on simulated days: false alarms, and days until a shift is found; a hundred seeds each round."""
+    tables, found = drifts.measured(SEEDS * settings.rounds)
+    print("", *tables, report.targets(found), sep="\n\n", flush=True)
+
+
 SCENARIOS: dict[str, Callable[[Settings], None]] = {
     "day": day,
     "month": month,
@@ -238,6 +246,7 @@ SCENARIOS: dict[str, Callable[[Settings], None]] = {
     "chain": chain,
     "unchanged": unchanged,
     "definitions": definitions,
+    "drift": drift,
     "tenfold": tenfold,
 }
 BIG = {"tenfold"}

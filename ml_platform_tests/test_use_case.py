@@ -928,3 +928,14 @@ def test_automation_is_refused_at_its_field(automation: dict[Any, Any], field: s
 @pytest.mark.parametrize("cron", ["0 2 * * *", "*/15 0-6 1,15 * 1-5", "59 23 31 12 7"])
 def test_a_cron_expression_is_taken_as_it_is(cron: str) -> None:
     assert example(automation={"data": cron}).automation.data == cron
+
+
+def test_monitoring_needs_no_words_and_takes_each_of_its_limits() -> None:
+    rules = example(monitoring={"performance": {"loss": "10%"}, "retraining": {"cool_down": "2 days"}}).monitoring
+    assert (rules.performance.loss, rules.retraining.cool_down) == (0.1, timedelta(days=2))
+    assert (rules.drift.window, rules.drift.false_alarms) == (5, 0.5)
+    assert set(told(monitoring={"drift": {"window": 0, "false_alarms": 0}, "performance": {"loss": "0%"}})) == {
+        ("monitoring", "drift", "window"),
+        ("monitoring", "drift", "false_alarms"),
+        ("monitoring", "performance", "loss"),
+    }

@@ -19,6 +19,7 @@ from ml_platform.use_case.data import (
 )
 from ml_platform.use_case.judging import Behaviour, Check, Evaluation, Gate, Latency
 from ml_platform.use_case.modelling import DEFAULT_PARAMS, Leakage, Model, Range, Search, ThresholdRule
+from ml_platform.use_case.monitoring import Drift, Monitoring, Performance, Retraining
 from ml_platform.use_case.sources import AssetSource, FilesSource, PythonSource, Source, SourceBlock, SqlSource
 from ml_platform.use_case.words import (
     METRICS,
@@ -49,6 +50,7 @@ __all__ = [
     "Column",
     "ColumnType",
     "Contract",
+    "Drift",
     "Evaluation",
     "Features",
     "FilesSource",
@@ -58,10 +60,13 @@ __all__ = [
     "Latency",
     "Leakage",
     "Model",
+    "Monitoring",
     "Partitions",
+    "Performance",
     "PythonSource",
     "Range",
     "Registry",
+    "Retraining",
     "Search",
     "Severity",
     "Source",
@@ -106,6 +111,7 @@ class UseCase(Block):
     checks: list[Check] = Field(
         default_factory=list, description="Conditions of your own on the rows, besides the contract."
     )
+    monitoring: Monitoring = Field(default_factory=Monitoring, description="What is watched after a prediction.")
     registry: Registry = Field(description="Where versions of the model are kept.")
     alerts: Alerting = Field(default_factory=Alerting, description="Who is told when something goes wrong.")
     automation: Automation = Field(default_factory=Automation, description="When it runs by itself.")

@@ -4,7 +4,15 @@ import re
 from typing import Literal, get_args
 
 Stage = Literal[
-    "raw_data", "validated_data", "quarantine", "features", "model", "evaluation", "promotion", "predictions"
+    "raw_data",
+    "validated_data",
+    "quarantine",
+    "features",
+    "model",
+    "evaluation",
+    "promotion",
+    "predictions",
+    "monitoring",
 ]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 # what runs at once: the partitions of the data, the cutoffs, and the data's again
