@@ -77,23 +77,33 @@ def lookback_steps(use_case: UseCase) -> int:
 
 def looked_at(use_case: UseCase, keys: Iterable[str | None]) -> dict[str | None, list[str | None]]:
     """The partitions of validated rows that each of these partitions of features is made of, its own last."""
+    return up_to(use_case, keys, lookback_steps(use_case))
+
+
+def up_to(use_case: UseCase, keys: Iterable[str | None], steps: int) -> dict[str | None, list[str | None]]:
+    """Each of these partitions of data with as many as `steps` before it, its own last."""
     definition = data_partitions(use_case)
     if definition is None:
         return {None: [None]}
-    every, steps = list(definition.get_partition_keys()), lookback_steps(use_case)
+    every = list(definition.get_partition_keys())
     position = {key: number for number, key in enumerate(every)}
     return {key: [*every[max(0, position[str(key)] - steps) : position[str(key)] + 1]] for key in keys}
 
 
 def looking_back_at(use_case: UseCase, keys: Iterable[str | None]) -> list[str | None]:
     """The other partitions of features that look back at any of these partitions of validated rows."""
+    return around(use_case, keys, before=0, after=lookback_steps(use_case))
+
+
+def around(use_case: UseCase, keys: Iterable[str | None], before: int, after: int) -> list[str | None]:
+    """The other partitions of data that lie up to so many before or after any of these."""
     definition = data_partitions(use_case)
     if definition is None:
         return []
-    every, steps, given = list(definition.get_partition_keys()), lookback_steps(use_case), set(keys)
+    every, given = list(definition.get_partition_keys()), set(keys)
     positions = [number for number, key in enumerate(every) if key in given]
-    after = {number for position in positions for number in range(position + 1, position + steps + 1)}
-    return [key for number, key in enumerate(every) if number in after and key not in given]
+    near = {number for position in positions for number in range(position - before, position + after + 1)}
+    return [key for number, key in enumerate(every) if number in near and key not in given]
 
 
 def known_by(use_case: UseCase, cutoff: str | None) -> list[str | None]:

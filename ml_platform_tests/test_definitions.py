@@ -69,6 +69,7 @@ def test_data_flows_one_way() -> None:
         "promotion": {"features", "model", "evaluation"},
         "ledger": {"promotion"},
         "predictions": {"features", "promotion"},
+        "monitoring": {"features", "predictions"},
     }
 
 

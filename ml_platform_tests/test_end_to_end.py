@@ -145,6 +145,7 @@ def test_backtest_trains_at_each_cutoff_and_an_older_one_never_replaces_a_newer(
         ("validated_data", "there is no raw data; materialize raw_data first."),
         ("features", "validated_data has no rows for 2018-04-01 .. 2018-04-02 (2), which the features need"),
         ("predictions", "payments has no champion; materialize promotion first."),
+        ("monitoring", "there are no predictions; materialize predictions first."),
     ],
 )
 def test_a_stage_without_its_input_says_so(payments: Project, stage: Stage, said: str) -> None:

@@ -90,6 +90,9 @@ def test_each_task_ends_with_a_champion_and_predictions(orchard: Project) -> Non
         predictions = lake.table(dg.AssetKey([name, "predictions"])).scan().collect()
         quarantine = lake.table(dg.AssetKey([name, "quarantine"])).scan().collect()
         assert (predictions.height, quarantine.height) == (ROWS - 2, 2)
+        monitoring = lake.table(dg.AssetKey([name, "monitoring"])).scan().collect()
+        assert set(monitoring.filter(kind="data")["column"]) == {"size", "colour", "ripe"}
+        assert "departed" not in set(monitoring["verdict"])
         assert quarantine["violations"].to_list()[0] == [{"column": "size", "rule": "type", "value": "big"}]
     kinds = lake.table(dg.AssetKey(["kinds", "predictions"])).scan().collect()
     assert set(kinds["prediction"]) == {"melon", "cherry", "plum"}

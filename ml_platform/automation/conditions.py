@@ -20,6 +20,7 @@ FOLLOWED: Mapping[str, Stage] = {
     "evaluation": "model",
     "promotion": "evaluation",
     "predictions": "features",
+    "monitoring": "predictions",
 }
 """By stage the one that it waits for. Not all that it is made of: a model does without days at the edges of what
 Dagster takes for its window, and predictions are made by yesterday's champion where today's model was refused."""

@@ -31,7 +31,7 @@ def run(
     force: Annotated[bool, typer.Option(help="Compute again what has not changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Run a use case: raw data, validated data, features, model, evaluation, promotion, predictions."""
+    """Run a use case: raw data, validated data, features, model, evaluation, promotion, predictions, monitoring."""
     with told():
         project = open_project()
         project.check_use_case(name)

@@ -46,7 +46,11 @@ def print_summary(name: str, outcome: Outcome) -> None:
     if "quarantine" in outcome.stages:
         rules = ", ".join(f"{rule} ({count})" for rule, count in outcome.of("quarantine").broken_rules.most_common())
         console.print(f"[bold]quarantine[/]  {outcome.of('quarantine').rows:,} rows" + (f": {rules}" if rules else ""))
-    refusals = _refusals(check for check in outcome.checks if not check.passed and check not in gates)
+    if "monitoring" in outcome.stages and (found := outcome.of("monitoring").latest):
+        console.print(f"[bold]monitoring[/]  {_monitored(found)}")
+    # what has drifted is a line of its own, and said partition by partition in the UI
+    told = [*gates, *(one for one in outcome.checks if one.stage == "monitoring" and one.name != "monitored")]
+    refusals = _refusals(check for check in outcome.checks if not check.passed and check not in told)
     for refusal in refusals[:SHOWN_REFUSALS]:
         console.print(refusal)
     if len(refusals) > SHOWN_REFUSALS:
@@ -85,6 +89,12 @@ def _metrics(latest: dict[str, Any]) -> Table:
         others = (f"{baselines[name][metric]:.4f}" if metric in baselines[name] else "-" for name in baselines)
         table.add_row(metric, f"{latest[metric]:.4f}", f"{low:.4f} - {high:.4f}", *others)
     return table
+
+
+def _monitored(latest: dict[str, Any]) -> str:
+    drifting, where = latest["drifting_features"], f" on {latest['partition']}" if latest["partition"] else ""
+    features = "no feature has" if drifting == 0 else "1 feature has" if drifting == 1 else f"{drifting} features have"
+    return escape(f"{features} drifted{where}. {latest['retraining']['why']}")
 
 
 def _refusals(failed: Iterable[Check]) -> list[str]:

@@ -11,7 +11,7 @@ from ml_platform.alerts.sensor import ALERTS
 from ml_platform.automation.conditions import with_conditions
 from ml_platform.automation.definitions import schedules, sensors
 from ml_platform.components.jobs import build_job
-from ml_platform.stages import evaluation, features, model, predictions, promotion, raw_data, validated_data
+from ml_platform.stages import evaluation, features, model, monitoring, predictions, promotion, raw_data, validated_data
 from ml_platform.stages.custom_checks import with_custom_checks
 from ml_platform.stages.definition import StageDefinition
 from ml_platform.stages.ledger import ledger_spec
@@ -20,7 +20,7 @@ from ml_platform.stages.step import build_step
 STEPS = {
     "data": (raw_data, validated_data, features),
     "model": (model, evaluation, promotion),
-    "predictions": (predictions,),
+    "predictions": (predictions, monitoring),
 }
 REFERENCES = (("source", "function"), ("features", "transform"), ("model", "estimator"), ("checks", "function"))
 

@@ -14,6 +14,7 @@ from ml_platform.fingerprints import Recipe
 from ml_platform.io_managers.publishing import Key
 from ml_platform.stages.definition import StageDefinition
 from ml_platform.stages.execution import MADE_OF, UNCHANGED, fingerprinted
+from ml_platform.stages.monitoring import RETRAINING
 from ml_platform.stages.recipes import load
 from ml_platform.stages.work import Work
 
@@ -34,6 +35,8 @@ def explain(work: Work, stage: StageDefinition, key: Key) -> list[str]:
         sentences.append(
             f"It was skipped {_when(records[0].timestamp, records[0].run_id)}, because nothing had changed."
         )
+    if records and RETRAINING in _metadata(records[0]):
+        sentences.append(str(_metadata(records[0])[RETRAINING]["why"]))
     sentences += _refusals(work.instance, stage, key, records[0].timestamp if records else 0)
     prepared, versions = fingerprinted(work, stage, recipe, [key])
     published = work.data_versions(stage.name, [key])[key]

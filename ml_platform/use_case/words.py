@@ -18,7 +18,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 # what runs at once: the partitions of the data, the cutoffs, and the data's again
 DATA: tuple[Stage, ...] = ("raw_data", "quarantine", "validated_data", "features")
 MODEL: tuple[Stage, ...] = ("model", "evaluation", "promotion")
-PREDICTIONS: tuple[Stage, ...] = ("predictions",)
+PREDICTIONS: tuple[Stage, ...] = ("predictions", "monitoring")
 # the stages that take checks of the user's, with the platform's own
 CheckedStage = Literal["raw_data", "validated_data", "features", "predictions"]
 PLATFORM_CHECKS: dict[CheckedStage, tuple[str, ...]] = {
