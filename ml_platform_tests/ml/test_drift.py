@@ -25,7 +25,7 @@ def test_a_shift_of_three_tenths_is_found_within_five_days(world: World, share: 
 
 
 def test_a_shift_on_the_first_day_of_a_series_of_one_season_is_judged_by_students_t() -> None:
-    """By hand: six days with mean 0 and variance 1 around a flat line, so t has 4 degrees less one for the line."""
+    """By hand: eight days at 1 or -1 around a flat line, six degrees of freedom without those of level and line."""
     values = np.array([[1.0], [-1.0], [-1.0], [1.0], [1.0], [-1.0], [-1.0], [1.0]])
     whole = np.ones((8, 1), np.bool_)
     known = usual(values, np.zeros((8, 1)), np.zeros(8, np.intp), whole, 1)
