@@ -7,7 +7,7 @@ from time import monotonic
 
 from ml_platform.alerts.incidents import Backoff, Book, Incident
 from ml_platform.alerts.messages import line, message
-from ml_platform.alerts.runs import Project
+from ml_platform.alerts.project import Project
 from ml_platform.resources.alerting import Alerts
 from ml_platform.use_case import CONSOLE, SEVERITIES
 

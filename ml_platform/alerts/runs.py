@@ -1,12 +1,11 @@
 """What the runs that ended say: which checks are red or green or gave no verdict, which runs failed or succeeded."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.partitions.partition_key_range import PartitionKeyRange
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -16,9 +15,10 @@ from dagster._core.storage.tags import (
 from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.alerts.incidents import WHOLE, Finding
+from ml_platform.alerts.project import Project
 from ml_platform.stages.definition import EXAMPLES, FOLLOWS
 from ml_platform.stages.step import REFUSED
-from ml_platform.use_case import SEVERITIES, Alerting, Kind, Severity
+from ml_platform.use_case import SEVERITIES, Kind, Severity
 from ml_platform.use_case.words import MODEL
 
 RUNS_AT_ONCE = 50
@@ -36,35 +36,6 @@ TOLD_BY_A_RUN = {
     dg.DagsterEventType.ASSET_CHECK_EVALUATION,
     dg.DagsterEventType.STEP_FAILURE,
 }
-
-
-@dataclass(frozen=True)
-class Project:
-    """The use cases of a code location by name, with what they say about alerts; its assets, sensors and schedules."""
-
-    use_cases: Mapping[str, Alerting]
-    assets: AssetGraph
-    instigators: frozenset[str]
-
-    def about(self, use_case: str) -> Alerting:
-        """What a use case says about alerts; of what belongs to none, the usual."""
-        return self.use_cases.get(use_case, Alerting())
-
-    def owner(self, name: str) -> str:
-        """The use case that a step, job, sensor or schedule belongs to by its name, or `""`."""
-        return next((one for one in self.use_cases if name.startswith(f"{one}__")), "")
-
-    def known(self, name: str) -> str:
-        """A use case by its name, or `""` if it is none of them."""
-        return name if name in self.use_cases else ""
-
-    def partitions(self, key: dg.AssetKey) -> dg.PartitionsDefinition[Any] | None:
-        """The partitions of an asset, None if it has none or is there no more."""
-        return self.assets.get(key).partitions_def if self.assets.has(key) else None
-
-    def step(self, key: dg.AssetKey) -> str | None:
-        """The step that materializes an asset, None if there is no such asset any more."""
-        return self.assets.get(key).assets_def.node_def.name if self.assets.has(key) else None
 
 
 def ended_runs(instance: dg.DagsterInstance, read_to: int | None, since: datetime) -> list[dg.EventLogRecord]:

@@ -8,7 +8,8 @@ from dagster._core.storage.runs import SqlRunStorage
 
 from ml_platform.alerts.delivery import Delivery
 from ml_platform.alerts.incidents import Book, Finding, load, moment, save
-from ml_platform.alerts.runs import Project, ended_runs, findings
+from ml_platform.alerts.project import Project
+from ml_platform.alerts.runs import ended_runs, findings
 from ml_platform.alerts.watching import heartbeats, late, moves, ticks
 from ml_platform.resources.alerting import Alerts
 from ml_platform.resources.lake import Lake

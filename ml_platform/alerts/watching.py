@@ -9,7 +9,8 @@ from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._utils.schedules import reverse_cron_string_iterator
 
 from ml_platform.alerts.incidents import Book, Finding
-from ml_platform.alerts.runs import RUNS_AT_ONCE, Project, root_cause
+from ml_platform.alerts.project import Project
+from ml_platform.alerts.runs import RUNS_AT_ONCE, root_cause
 from ml_platform.blocks import write_duration
 from ml_platform.stages.ledger import ledger_key
 

@@ -12,9 +12,10 @@ from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.drift import departures, usual
 from ml_platform.ml.evaluation import encoded_labels
 from ml_platform.ml.intervals import MIN_POSITIVES
+from ml_platform.ml.labels import labels
 from ml_platform.ml.metrics import Metric
 from ml_platform.ml.profiles import COLUMN, METRIC, NEW, NOISE, SCALED, VALUE, matrix_of
-from ml_platform.ml.training import TrainedModel, labels
+from ml_platform.ml.training import TrainedModel
 from ml_platform.use_case import UseCase
 
 Kind = Literal["data", "prediction", "volume", "performance"]
