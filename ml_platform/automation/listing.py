@@ -71,9 +71,10 @@ def keep(lake: Lake, use_case: str, files: Collection[File], before: str | None)
 
 
 def kept(lake: Lake, use_case: str, digest: str | None) -> set[File]:
-    """The listing of a digest; without one no files."""
-    text = zlib.decompress(_file(lake, use_case, digest).read_bytes()) if digest else b"[]"
-    return {File(*one) for one in json.loads(text)}
+    """The listing of a digest; no files without one, and in a lake that was emptied."""
+    if digest is None or not (file := _file(lake, use_case, digest)).exists():
+        return set()
+    return {File(*one) for one in json.loads(zlib.decompress(file.read_bytes()))}
 
 
 def _text(files: Iterable[File]) -> bytes:

@@ -46,6 +46,7 @@ def test_a_listing_is_kept_until_the_one_after_the_next(tmp_path: Path) -> None:
     assert kept(lake, "sales", digests[-1]) == listings[-1]
     assert kept(lake, "sales", digests[-2]) == listings[-2]  # of a tick that was cut off, and is done again
     assert kept(lake, "sales", None) == set()
+    assert kept(lake, "sales", digests[1]) == set()
     assert len(set(digests)) == 4
     assert len(list((tmp_path / "lake" / "listings" / "sales").iterdir())) == 2
 
