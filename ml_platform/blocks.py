@@ -1,4 +1,4 @@
-"""What every block of a YAML file is made of: refusal of unknown keys by their place, durations, shares, references."""
+"""What every block of a YAML file is made of: unknown keys refused by place, durations, sizes, shares, references."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -19,7 +19,9 @@ from pydantic_core import InitErrorDetails
 
 from ml_platform.references import did_you_mean
 
-UNITS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
+UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
+MEMORY_UNITS = {"B": 1, "MB": 10**6, "GB": 10**9}
+MOST_DIGITS = 15
 
 
 def _parse_duration(value: object) -> object:
@@ -37,11 +39,30 @@ def _parse_duration(value: object) -> object:
 
 def write_duration(value: timedelta) -> str:
     """A duration as it stands in a YAML file, such as `7 days`."""
-    for unit in ("day", "hour", "minute"):
+    for unit in ("day", "hour", "minute", "second"):
         number, rest = divmod(value, timedelta(seconds=UNITS[unit]))
         if not rest:
             return f"{number} {unit}{'s' * (number != 1)}"
-    raise ValueError(f"{value} is no whole number of minutes, which is all that can be written; round it.")
+    raise ValueError(f"{value} is no whole number of seconds, which is all that can be written; round it.")
+
+
+def _parse_memory(value: object) -> object:
+    number, _, unit = str(value).strip().partition(" ")
+    size = MEMORY_UNITS.get(unit.strip())
+    if size is not None and number.isdecimal() and len(number) <= MOST_DIGITS and int(number) > 0:
+        return int(number) * size
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise ValueError(f"'{value}' is no size of memory; write a whole number and a unit, such as '4 GB' or '500 MB'.")
+
+
+def write_memory(value: int) -> str:
+    """A size as it stands in a YAML file, such as `4 GB`; bytes where it is no whole number of megabytes."""
+    for unit in ("GB", "MB"):
+        number, rest = divmod(value, MEMORY_UNITS[unit])
+        if not rest:
+            return f"{number} {unit}"
+    return f"{value} B"
 
 
 def _parse_share(value: object) -> object:
@@ -61,6 +82,12 @@ Duration = Annotated[
     # as JSON a use case is what its YAML file says, so that it can be read again
     PlainSerializer(write_duration, when_used="json"),
     WithJsonSchema({"type": "string", "examples": ["7 days"]}),
+]
+Memory = Annotated[
+    int,
+    BeforeValidator(_parse_memory),
+    PlainSerializer(write_memory, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["4 GB"]}),
 ]
 Share = Annotated[
     float,

@@ -201,8 +201,8 @@ def test_as_json_a_use_case_can_be_read_again() -> None:
 
 
 def test_a_duration_that_cannot_be_written_is_refused() -> None:
-    with pytest.raises(ValueError, match="is no whole number of minutes"):
-        example(features={"lookback": timedelta(seconds=30)}).model_dump_json()
+    with pytest.raises(ValueError, match="is no whole number of seconds"):
+        example(features={"lookback": timedelta(milliseconds=30)}).model_dump_json()
 
 
 @pytest.mark.parametrize("text", ["two percent", "", "%", "2%%"])

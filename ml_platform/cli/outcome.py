@@ -81,6 +81,9 @@ class Outcome:
         data = event.step_failure_data
         if data.user_failure_data and "refused" in data.user_failure_data.metadata:
             return
+        if data.user_failure_data and "failure_class" in data.user_failure_data.metadata:
+            self.errors.append(str(data.user_failure_data.description))
+            return
         error = data.error.cause if data.error and data.error.cause else data.error
         if error is not None:
             self.errors.append(f"{event.step_key} stopped: {error.message.strip()}")

@@ -10,11 +10,11 @@ from typing import Any
 import typer
 from pydantic import TypeAdapter
 
-from ml_platform.blocks import UNITS, Duration, Reference, Share
+from ml_platform.blocks import UNITS, Duration, Memory, Reference, Share, write_duration
 from ml_platform.use_case import Gate, UseCase
 
 Schema = Mapping[str, Any]
-OWN_TYPES: Mapping[str, Any] = {"duration": Duration, "share": Share, "reference": Reference}
+OWN_TYPES: Mapping[str, Any] = {"duration": Duration, "memory": Memory, "share": Share, "reference": Reference}
 WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 TABLE_HEAD = "| key | value | default | meaning |\n|---|---|---|---|"
 UNSAID = ({"type": "null"}, {"type": "integer"})  # among others: no value is the default, a whole number is a number
@@ -25,6 +25,7 @@ INTRODUCTION = f"""# The YAML file of a use case
 first table. A linked name is a block with keys of its own.
 
 - A **duration** is a whole number and a unit ({", ".join(UNITS)}), such as `7 days`.
+- A size of **memory** is a whole number and a unit (MB, GB: a million bytes, a billion), such as `4 GB`.
 - A **share** is a percentage such as `2%`, or a number from 0 to 1.
 - A **reference** names a Python object: `.features:build` in a module beside the file, or `package.module.Name`."""
 
@@ -93,7 +94,7 @@ def _default(value: Schema) -> str:
     own = _own_type(value)
     given: Any = value.get("default")
     if own == "duration":
-        given = f"{TypeAdapter(timedelta).validate_python(given) / timedelta(days=1):g} days"
+        given = write_duration(TypeAdapter(timedelta).validate_python(given))
     elif own == "share":
         given = f"{given * 100:g}%"
     return "" if given in (None, "") else f"`{json.dumps(given)}`".replace('"', "")

@@ -40,13 +40,27 @@ class RunRecord:
     metrics: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class RunContext:
+    """The Dagster run that a model is made in, as far as the tracking server is told of it."""
+
+    instance: dg.DagsterInstance
+    run: dg.DagsterRun
+    log: Any
+
+    @classmethod
+    def of(cls, context: dg.AssetExecutionContext) -> "RunContext":
+        """That of a step."""
+        return cls(context.instance, context.run, context.log)
+
+
 class Tracking(Registry):
     """Runs and their models in MLflow, and the registry of versions."""
 
     @contextmanager
     def run(
         self,
-        context: dg.AssetExecutionContext,
+        context: dg.AssetExecutionContext | RunContext,
         use_case: str,
         cutoff: str,
         *,

@@ -8,7 +8,7 @@ import dagster as dg
 
 from ml_platform.fingerprints import Recipe
 from ml_platform.io_managers.publishing import Key, Metadata
-from ml_platform.use_case import Stage
+from ml_platform.use_case import FailureClass, Stage
 
 if TYPE_CHECKING:
     from ml_platform.stages.work import Work
@@ -35,6 +35,7 @@ class Verdict:
     blocks: bool = True
     acceptable: bool = True
     warning: bool = False
+    failure_class: FailureClass = "data"
 
     @property
     def passed(self) -> bool:

@@ -1,7 +1,8 @@
 """What a step does for a stage: look up, compute, judge, publish and record its partitions, chunk by chunk."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -19,6 +20,7 @@ from ml_platform.partitions import day_of, span
 from ml_platform.stages.acceptance import Acceptance
 from ml_platform.stages.attributes import rows_told
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.failures import Refusal, Refusals, described, failure_class, retried, survived, told
 from ml_platform.stages.recipes import save
 from ml_platform.stages.record import evaluation, materialization, newest_materializations, record, say
 from ml_platform.stages.work import Work
@@ -28,19 +30,28 @@ FORCE_TAG = "ml_platform/force"
 PUBLISHED_AT_ONCE = 64
 MADE_OF, UNCHANGED, FAILED_CHECKS = "made_of", "unchanged", "failed_checks"
 TABLE_VERSION = "table_version"
-Refusals = dict[Stage, dict[Key, str]]
+
+
+@dataclass
+class Progress:
+    """How far a stage is: what is refused, which partitions are done, how many are unchanged, rows published."""
+
+    refused: Refusals
+    done: set[Key] = field(default_factory=set)
+    unchanged: int = 0
+    rows: int = 0
 
 
 def run_stage(work: Work, stage: StageDefinition, keys: Keys) -> Refusals:
     """Bring partitions of a stage up to date, and those that were made of their old data.
 
-    The reason for each that was refused.
+    Why those that were refused were.
     """
     recipe = stage.recipe()
-    save(work.lake, recipe)
+    retried(work, stage.name, keys, lambda: save(work.lake, recipe))
     refused = _run_chunks(work, stage, recipe, keys)
     if late := stage.made_of(work, keys):
-        _, versions = fingerprinted(work, stage, recipe, late)
+        _, versions = retried(work, stage.name, late, lambda: fingerprinted(work, stage, recipe, late))
         published = work.data_versions(stage.name, late)
         stale = [key for key in late if published[key] and published[key] != versions[key]]
         if stale:
@@ -51,29 +62,28 @@ def run_stage(work: Work, stage: StageDefinition, keys: Keys) -> Refusals:
 
 
 def _run_chunks(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys) -> Refusals:
-    refused: Refusals = {word: {} for word in stage.assets}
-    begin, done, rows = monotonic(), 0, 0
-    work.data_versions(stage.name, keys)  # all at once: most often there is no table yet, and nothing to look up
+    begin, progress = monotonic(), Progress({word: {} for word in stage.assets})
+    # all at once: most often there is no table yet, and nothing to look up
+    retried(work, stage.name, keys, lambda: work.data_versions(stage.name, keys))
+    advance, skip = partial(_advance, work, stage, recipe, progress), partial(_skip, work, stage, progress)
     for chunk in stage.chunks(work, keys):
-        unchanged, published = _advance(work, stage, recipe, chunk, refused)
-        done, rows = done + len(chunk), rows + published
-        seconds, bad = monotonic() - begin, len(refused[stage.name])
-        left = seconds / done * (len(keys) - done)
+        unchanged = progress.unchanged
+        survived(work, stage.name, chunk, progress.done, advance, skip)
+        seconds, bad, done = monotonic() - begin, len(progress.refused[stage.name]), len(progress.done)
+        remaining = seconds / done * (len(keys) - done)
+        left = f", about {remaining:.0f} s left." if remaining else "."
         say(
             work.step,
-            f"{stage.name}: {done} of {len(keys)} partitions, {unchanged} unchanged among the last {len(chunk)}, "
-            f"{bad} refused, {rows:,} rows published ({rows / seconds:,.0f} a second), {seconds:.1f} s"
-            + (f", about {left:.0f} s left." if left else "."),
-            {"stage": stage.name, "seconds": seconds, "partitions": done, "refused": bad, "rows": rows},
+            f"{stage.name}: {done} of {len(keys)} partitions, {progress.unchanged - unchanged} unchanged among the "
+            f"last {len(chunk)}, {bad} refused, {progress.rows:,} rows published "
+            f"({progress.rows / seconds:,.0f} a second), {seconds:.1f} s{left}",
+            {"stage": stage.name, "seconds": seconds, "partitions": done, "refused": bad, "rows": progress.rows},
         )
-    return refused
+    return progress.refused
 
 
-def _advance(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys, refused: Refusals) -> tuple[int, int]:
-    """Publish what has changed of some partitions and note what is refused.
-
-    The number of partitions that are unchanged, and of rows that were published.
-    """
+def _advance(work: Work, stage: StageDefinition, recipe: Recipe, progress: Progress, keys: Keys) -> None:
+    """Publish what has changed of some partitions and note what is refused."""
     prepared, versions = fingerprinted(work, stage, recipe, keys)
     published = work.data_versions(stage.name, keys)
     forced = work.step.run.tags.get(FORCE_TAG) == "true"
@@ -83,16 +93,33 @@ def _advance(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys, ref
     if unchanged:
         for word in stage.assets:
             _record_unchanged(work, stage, word, unchanged, made_of)
-    rows = 0
+        progress.unchanged += len(unchanged)
+        progress.done.update(unchanged)
     if due:
         for computed in prepared.compute(list(due)):
             for piece in _pieces(computed, list(due)):
                 versions = {key: due[key] for key in piece}
                 part = _part(computed, piece)
                 found = _publish(work, stage, part, versions, made_of)
-                refused[computed.stage].update(found)
-                rows += sum(rows_told(one) for key, one in part.metadata.items() if key not in found)
-    return len(unchanged), rows
+                progress.refused[computed.stage].update(found)
+                progress.rows += sum(rows_told(one) for key, one in part.metadata.items() if key not in found)
+        progress.done.update(due)
+
+
+def _skip(work: Work, stage: StageDefinition, progress: Progress, key: Key, error: BaseException) -> None:
+    """Note that a partition could not be computed, as a verdict of the check that everything else is refused by."""
+    kind = failure_class(error)
+    verdict = Verdict(
+        next(check.name for check in stage.checks if check.asset_key.path[-1] == stage.name and check.blocking),
+        key,
+        told(error),
+        described(work, kind, [key]),
+        acceptable=False,
+        failure_class=kind,
+    )
+    computed = Computed(stage.name, pl.DataFrame(), {}, [verdict])
+    progress.refused[stage.name].update(_publish(work, stage, computed, {key: ""}, {}))
+    progress.done.add(key)
 
 
 def fingerprinted(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys) -> tuple[Prepared, dict[Key, str]]:
@@ -107,10 +134,10 @@ def _publish(
     computed: Computed,
     versions: Mapping[Key, str],
     made_of: Mapping[Key, Metadata],
-) -> dict[Key, str]:
-    """Publish the partitions that no blocking verdict refuses, and record all verdicts; the reasons of the others."""
+) -> dict[Key, Refusal]:
+    """Publish the partitions that no blocking verdict refuses, and record all verdicts; why the others were refused."""
     spec, accepted = stage.assets[computed.stage], work.accepted(computed.stage)
-    refused: dict[Key, str] = {}
+    refused: dict[Key, Refusal] = {}
     failed: dict[Key, dict[str, Metadata]] = {key: {} for key in versions}
     verdicts: list[tuple[Verdict, Acceptance | None]] = []
     for verdict in computed.verdicts:
@@ -120,7 +147,7 @@ def _publish(
             warns = verdict.warning or acceptance is not None
             failed[verdict.partition][verdict.check] = {"reason": verdict.reason, "warning": warns}
             if verdict.blocks and acceptance is None:
-                refused.setdefault(verdict.partition, verdict.reason)
+                refused.setdefault(verdict.partition, Refusal(verdict.reason, verdict.failure_class))
     passed = {key: versions[key] for key in versions if key in computed.metadata and key not in refused}
     with capture_interrupts():  # a run that is cancelled ends with all that is stored recorded
         value = _rows_of(computed.value, passed) if refused else computed.value

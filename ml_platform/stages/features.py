@@ -72,7 +72,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
             return
         if computable:
             lookback = {one for key in computable for one in needed[key]}
-            validated = work.rows("validated_data", sorted(lookback, key=str)).collect()
+            validated = work.read("validated_data", sorted(lookback, key=str))
             rows, expected = transformed(use_case, validated, tables), rows_by_partition(validated)
             if use_case.windows:
                 rows = rows.filter(pl.col(PARTITION).is_in([day_of(key) for key in computable if key]))

@@ -194,7 +194,7 @@ def logged(
     """The model in the tracking server, in a run of its own, with all that it was made of."""
     use_case, tracking, cutoff = work.use_case, work.tracking, where.cutoff or ""
     tracking.end_unfinished(use_case.name, lambda run: is_alive(work.instance, run))
-    with tracking.run(work.step, use_case.name, cutoff, began=model.began) as run:
+    with tracking.run(work.run, use_case.name, cutoff, began=model.began) as run:
         run.log_params(
             {
                 "estimator": use_case.estimator,
@@ -211,7 +211,7 @@ def logged(
         run.log_dict(use_case.model_dump(mode="json"), "use_case.json")
         run.set_tags(run_tags(work, commit))
         for trial in model.trials:
-            tracking.log_trial(run.mlflow_run_id, use_case.name, **trial, dagster_run=work.step.run.run_id)
+            tracking.log_trial(run.mlflow_run_id, use_case.name, **trial, dagster_run=work.run.run.run_id)
         return tracking.store_model(model.model(work, columns, run.mlflow_run_id), train.head(EXAMPLE_ROWS))
 
 

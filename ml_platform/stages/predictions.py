@@ -52,7 +52,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
         given = [key for key in due if features[key]]
         rows, counts = pl.DataFrame(), dict[Key, int]()
         if champion is not None and given:
-            inputs = work.rows("features", given).collect()
+            inputs = work.read("features", given)
             counts = rows_by_partition(inputs)
             model = tracking.load_model(champion.address)
             rows = predict(use_case, model, champion, inputs, features_version(work))

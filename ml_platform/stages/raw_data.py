@@ -68,6 +68,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
         last: tuple[str, list[str]] | None = None
         for key in due:
             rows, reason = loaded(deliveries[key], use_case.contract)
+            work.meter.read(rows)
             if reason is not None and rows.columns:
                 last = last or _last_good(work, key)
                 reason += _change(rows, use_case.contract, last)

@@ -14,7 +14,9 @@ from ml_platform.io_managers.publishing import Step
 from ml_platform.partitions import span
 from ml_platform.stages.attributes import stored_by
 from ml_platform.stages.definition import Keys, StageDefinition
-from ml_platform.stages.execution import Refusals, run_stage
+from ml_platform.stages.execution import run_stage
+from ml_platform.stages.failures import Refusals, failure, stopped, worst
+from ml_platform.stages.supervised import watched
 from ml_platform.stages.work import RESOURCES, Work
 from ml_platform.use_case import UseCase
 
@@ -43,6 +45,7 @@ def build_step(use_case: UseCase, name: str, stages: Sequence[StageDefinition]) 
         out={**outputs, **verdicts},
         required_resource_keys=RESOURCES,
         pool=f"{use_case.name}__{name}",
+        tags=op_tags(use_case, stages),
     )
     def step(context: dg.AssetExecutionContext) -> Iterator[dg.Output[Any]]:
         stored = {key: getattr(context.resources, key) for key in RESOURCES}
@@ -50,12 +53,14 @@ def build_step(use_case: UseCase, name: str, stages: Sequence[StageDefinition]) 
         refused: Refusals = {}
         for stage in stages:
             if _is_selected(context, stage):
-                refused.update(run_stage(work, stage, partition_keys(context)))
+                refused.update(_run(work, stage, partition_keys(context)))
+                if any(refused.values()) and use_case.failures.data.do == "stop":
+                    break
         for output, check in checks.items():
             if check.key in context.selected_asset_check_keys:
                 yield dg.Output(None, output)
         if any(refused.values()):
-            raise failure(use_case, refused)
+            raise refusal(work, refused)
         for word, spec in specs.items():
             if spec.key in context.selected_asset_keys:
                 yield dg.Output(Step.PUBLISHED, word)
@@ -74,21 +79,46 @@ def build_step(use_case: UseCase, name: str, stages: Sequence[StageDefinition]) 
     )
 
 
-def failure(use_case: UseCase, refused: Refusals) -> dg.Failure:
-    """The failure that names what was refused and why, each reason once."""
+def _run(work: Work, stage: StageDefinition, keys: Keys) -> Refusals:
+    """Run a stage.
+
+    Raises:
+        dg.Failure: it had to stop; what it published before stays.
+    """
+    try:
+        with watched(work, stage) as computable:
+            return run_stage(work, computable, keys)
+    except (dg.Failure, dg.RetryRequested):
+        raise
+    except Exception as error:
+        raise stopped(work, stage.name, keys, error) from error
+
+
+def refusal(work: Work, refused: Refusals) -> dg.Failure:
+    """The failure that names what was refused and why, each reason once, with the gravest class among them."""
     lines = []
-    for stage, reasons in refused.items():
+    for stage, refusals in refused.items():
         partitions: dict[str, list[str]] = {}
-        for key, reason in reasons.items():
-            partitions.setdefault(reason, []).append(key or "")
+        for key, refusal in refusals.items():
+            partitions.setdefault(refusal.reason, []).append(key or "")
         lines += [f"{stage} {span(keys)}".strip() + f": {reason}" for reason, keys in partitions.items()]
-    return dg.Failure(
-        f"{use_case.name} refused what failed its checks and published the rest. " + " ".join(lines),
-        metadata={
-            REFUSED: {stage: {str(key): why for key, why in reasons.items()} for stage, reasons in refused.items()}
-        },
-        allow_retries=False,
-    )
+    found = [refusal.failure_class for refusals in refused.values() for refusal in refusals.values()]
+    keys = sorted({key for refusals in refused.values() for key in refusals if key is not None})
+    told = {stage: {str(key): one.reason for key, one in refusals.items()} for stage, refusals in refused.items()}
+    message = f"{work.use_case.name} refused what failed its checks and published the rest. " + " ".join(lines)
+    return failure(work, message, worst(work, found), keys, **{REFUSED: told})
+
+
+def op_tags(use_case: UseCase, stages: Sequence[StageDefinition]) -> dict[str, Any]:
+    """What Kubernetes is asked for, where dagster-k8s launches the step: the most that any of its stages may take."""
+    limits = [use_case.limits[stage.name] for stage in stages if stage.name in use_case.limits]
+    memory = max((limit.memory for limit in limits if limit.memory), default=None)
+    gpus = max((limit.gpus for limit in limits if limit.gpus), default=None)
+    resources = {
+        **({"requests": {"memory": str(memory)}} if memory else {}),
+        **({"limits": {"nvidia.com/gpu": str(gpus)}} if gpus else {}),
+    }
+    return {"dagster-k8s/config": {"container_config": {"resources": resources}}} if resources else {}
 
 
 def partition_keys(context: dg.AssetExecutionContext) -> Keys:

@@ -75,8 +75,10 @@ def labelled_rows(work: Work, cutoff: Key, part: Part, version: int | None = Non
     order = [*([contract.event_time] if window and contract.event_time else []), *contract.key]
     if window:
         assert contract.event_time is not None
-        return _with_values(work.use_case, part, rows.filter(window.select(contract.event_time)).sort(order).collect())
-    known = rows.sort(order).collect()
+        return _with_values(
+            work.use_case, part, work.meter.read(rows.filter(window.select(contract.event_time)).sort(order).collect())
+        )
+    known = work.meter.read(rows.sort(order).collect())
     if contract.entity and contract.entity not in known.columns:
         known = known.hstack(with_columns(work, cutoff, known, [contract.entity]))
     if part == "known":

@@ -76,7 +76,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
 
     def compute(due: Keys) -> Iterator[Computed]:
         given = [key for key in due if versions[key]]
-        raw = work.rows("raw_data", given).collect() if given else pl.DataFrame(schema=raw_columns(work.use_case))
+        raw = work.read("raw_data", given) if given else pl.DataFrame(schema=raw_columns(work.use_case))
         kept, quarantined = split(raw, contract, windows.every if windows else None)
         rows, bad, broken = rows_by_partition(raw), rows_by_partition(quarantined), broken_rules(quarantined)
         examples = example_values(quarantined)

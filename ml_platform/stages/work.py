@@ -14,11 +14,12 @@ from ml_platform.io_managers.reports import ReportIOManager
 from ml_platform.io_managers.tables import TableIOManager
 from ml_platform.resources.lake import Lake
 from ml_platform.resources.registry import Version
-from ml_platform.resources.tracking import Tracking
+from ml_platform.resources.tracking import RunContext, Tracking
 from ml_platform.sources.delivery import Session
 from ml_platform.stages.acceptance import Acceptance, acceptances
 from ml_platform.stages.attributes import asset_key, stored_by
 from ml_platform.stages.definition import Keys
+from ml_platform.stages.usage import Meter
 from ml_platform.use_case import Stage, UseCase
 
 RESOURCES = {"lake", "tracking", "tables", "models", "reports"}
@@ -36,6 +37,8 @@ class Work:
     reports: ReportIOManager
     instance: dg.DagsterInstance
     context: dg.AssetExecutionContext | dg.OpExecutionContext | None = None
+    run_context: RunContext | None = None
+    meter: Meter = field(default_factory=Meter)
     _versions: dict[Stage, dict[Key, str | None]] = field(default_factory=dict)
     _accepted: dict[Stage, dict[Key, Acceptance]] = field(default_factory=dict)
 
@@ -49,6 +52,11 @@ class Work:
         """The context of the step, which only a run of assets has."""
         assert isinstance(self.context, dg.AssetExecutionContext)
         return self.context
+
+    @property
+    def run(self) -> RunContext:
+        """The run that a step is part of, in whichever process it is computed."""
+        return self.run_context or RunContext.of(self.step)
 
     def store(self, stage: Stage) -> PublishingIOManager:
         """The I/O manager of a stage's asset."""
@@ -81,6 +89,10 @@ class Work:
             today = datetime.now(UTC).date()
             self._accepted[stage] = acceptances(self.lake, self.use_case.name, stage, today)
         return self._accepted[stage]
+
+    def read(self, stage: Stage, keys: Keys) -> pl.DataFrame:
+        """The same rows, read, and noted as what the stage at work has read."""
+        return self.meter.read(self.rows(stage, keys).collect())
 
     def rows(self, stage: Stage, keys: Keys, version: int | None = None) -> pl.LazyFrame:
         """The published rows of some partitions of a stage's table; none where nothing was ever published.

@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ml_platform.blocks import Block, refuse
 from ml_platform.references import did_you_mean
-from ml_platform.use_case.alerting import CONSOLE, SEVERITIES, Alerting, Kind, Severity
+from ml_platform.use_case.alerting import CONSOLE, Alerting, Kind
 from ml_platform.use_case.automation import Automation
 from ml_platform.use_case.data import (
     Bound,
@@ -17,6 +17,15 @@ from ml_platform.use_case.data import (
     Partitions,
     Volume,
 )
+from ml_platform.use_case.failures import (
+    CodeFailures,
+    DataFailures,
+    FailureClass,
+    Failures,
+    Limit,
+    ResourceFailures,
+    TransientFailures,
+)
 from ml_platform.use_case.judging import Behaviour, Check, Evaluation, Gate, Latency
 from ml_platform.use_case.modelling import DEFAULT_PARAMS, Leakage, Model, Range, Search, ThresholdRule
 from ml_platform.use_case.monitoring import Drift, Monitoring, Performance, Retraining
@@ -25,10 +34,12 @@ from ml_platform.use_case.words import (
     METRICS,
     PLATFORM_CHECKS,
     PYTHON_TYPES,
+    SEVERITIES,
     STAGES,
     Cadence,
     CheckedStage,
     ColumnType,
+    Severity,
     Stage,
     Task,
 )
@@ -47,11 +58,15 @@ __all__ = [
     "Cadence",
     "Check",
     "CheckedStage",
+    "CodeFailures",
     "Column",
     "ColumnType",
     "Contract",
+    "DataFailures",
     "Drift",
     "Evaluation",
+    "FailureClass",
+    "Failures",
     "Features",
     "FilesSource",
     "Gate",
@@ -59,6 +74,7 @@ __all__ = [
     "Label",
     "Latency",
     "Leakage",
+    "Limit",
     "Model",
     "Monitoring",
     "Partitions",
@@ -66,6 +82,7 @@ __all__ = [
     "PythonSource",
     "Range",
     "Registry",
+    "ResourceFailures",
     "Retraining",
     "Search",
     "Severity",
@@ -75,6 +92,7 @@ __all__ = [
     "Stage",
     "Task",
     "ThresholdRule",
+    "TransientFailures",
     "UseCase",
     "Volume",
 ]
@@ -115,6 +133,10 @@ class UseCase(Block):
     registry: Registry = Field(description="Where versions of the model are kept.")
     alerts: Alerting = Field(default_factory=Alerting, description="Who is told when something goes wrong.")
     automation: Automation = Field(default_factory=Automation, description="When it runs by itself.")
+    failures: Failures = Field(default_factory=Failures, description="What is done when a stage fails.")
+    limits: dict[Stage, Limit] = Field(
+        default_factory=dict, description="What stages may take, by the stage; those without a limit are not watched."
+    )
 
     @property
     def windows(self) -> Partitions | None:
@@ -131,6 +153,18 @@ class UseCase(Block):
     def params(self) -> dict[str, Any]:
         """The parameters of the estimator: the declared ones, before those of the default estimator."""
         return {**({} if self.model.estimator else DEFAULT_PARAMS), **self.model.params}
+
+    @field_validator("limits")
+    @classmethod
+    def _check_stages_can_be_ended(cls, limits: dict[Stage, Limit]) -> dict[Stage, Limit]:
+        why: dict[Stage, str] = {
+            "quarantine": "quarantine is made with validated_data; limit that.",
+            "promotion": "promotion moves the champion, which is not cut off half-way; limit model and evaluation.",
+        }
+        for stage, message in why.items():
+            if stage in limits:
+                refuse("UseCase", [stage], message, limits[stage])
+        return limits
 
     @field_validator("gates")
     @classmethod

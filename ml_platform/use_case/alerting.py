@@ -2,15 +2,14 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ml_platform.blocks import Block, Duration, refuse
 from ml_platform.references import did_you_mean
+from ml_platform.use_case.words import Severity
 
-Severity = Literal["low", "medium", "high", "critical"]
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 Kind = Literal[
     "run_failed",
     "check_failed",

@@ -28,6 +28,9 @@ PLATFORM_CHECKS: dict[CheckedStage, tuple[str, ...]] = {
     "predictions": ("predicted",),
 }
 
+Severity = Literal["low", "medium", "high", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
 Cadence = Literal["day", "week", "month"]
 ColumnType = Literal["int64", "float64", "string", "boolean", "datetime", "date"]
