@@ -21,6 +21,7 @@ from ml_platform.stages.acceptance import Acceptance
 from ml_platform.stages.attributes import rows_told
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.failures import Refusal, Refusals, described, failure_class, retried, survived, told
+from ml_platform.stages.last_good import LAST_GOOD, still_served
 from ml_platform.stages.recipes import save
 from ml_platform.stages.record import evaluation, materialization, newest_materializations, record, say
 from ml_platform.stages.work import Work
@@ -169,7 +170,8 @@ def _publish(
             )
             for key, version in passed.items()
         ]
-        _record(work, spec.key, materializations, verdicts)
+        kept = still_served(work, computed.stage, [key for key, one in refused.items() if one.failure_class == "data"])
+        _record(work, spec.key, [*materializations, *kept], verdicts)
         cancelled = check_captured_interrupt()
     if cancelled:
         raise DagsterExecutionInterruptedError
@@ -248,6 +250,7 @@ def _record_unchanged(
         before = last[key].asset_materialization if key in last else None
         recorded = before is not None and (before.tags or {}).get(DATA_VERSION_TAG) == version
         metadata: dict[str, Any] = dict(before.metadata) if before and recorded else {MADE_OF: made_of[key]}
+        metadata.pop(LAST_GOOD, None)  # what was refused in its place is gone
         failed = metadata[FAILED_CHECKS].value if FAILED_CHECKS in metadata else {}
         for check in stage.checks:
             # of what a killed run stored and did not record, or another instance did, no more is known than this:

@@ -17,14 +17,16 @@ from ml_platform.resources.alive import is_alive
 from ml_platform.resources.registry import StoredModel
 from ml_platform.resources.tracking import REQUIREMENTS
 from ml_platform.sources.delivery import NotDeliveredError
+from ml_platform.stages import last_good
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.chunks import one_by_one
 from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.failures import failure_class
 from ml_platform.stages.features import deliveries, loaded
 from ml_platform.stages.fitting import Fitted, fitted, kept
 from ml_platform.stages.training_rows import Split, features_dep, features_versions, labelled_rows, split
 from ml_platform.stages.work import Work
-from ml_platform.use_case import ThresholdRule, UseCase
+from ml_platform.use_case import FailureClass, ThresholdRule, UseCase
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +145,9 @@ def _computed(work: Work, cutoff: Key, version: str, process: "ScoringProcess") 
         columns = feature_columns(use_case, train.columns)
         stored = kept(work, model, version, lambda: logged(work, where, model, columns, train, commit))
     except ValueError as error:
-        return Computed("model", {}, {}, [Verdict("trainable", cutoff, str(error), acceptable=False), leakage])
+        kind: FailureClass = "transient" if failure_class(error) == "transient" else "data"
+        refusal = Verdict("trainable", cutoff, str(error), acceptable=False, failure_class=kind)
+        return Computed("model", {}, {}, [refusal, leakage])
     problem = parity_problem(work, train, model.model(work, columns, stored.run_id), stored, process)
     parity = Verdict("parity", cutoff, problem, acceptable=False)
     shown = {
@@ -152,6 +156,7 @@ def _computed(work: Work, cutoff: Key, version: str, process: "ScoringProcess") 
         "mlflow_run": stored.run_id,
         "features_version": commit,
         "seconds": model.ended - model.began,
+        **last_good.among(work, cutoff),
         **({"threshold": model.threshold} if model.threshold is not None else {}),
         **({"left_out": left} if (left := left_out(model.pipeline)) else {}),
     }

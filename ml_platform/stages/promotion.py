@@ -15,7 +15,7 @@ from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.report import Report
 from ml_platform.partitions import day_of
 from ml_platform.resources.registry import Version
-from ml_platform.stages import ledger
+from ml_platform.stages import last_good, ledger
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.cards import condition, model_card
 from ml_platform.stages.chunks import one_by_one
@@ -57,6 +57,8 @@ def build(use_case: UseCase) -> StageDefinition:
         kinds={"mlflow", "deltalake"},
     )
     gates = {gate.name: f"{condition(gate)}, judged on the 95 % interval." for gate in use_case.gates}
+    if last_good.is_asked_for(use_case):
+        gates[last_good.CHECK] = "The model was trained on no partition that is served by its last good value."
     config = {
         "gates": [gate.model_dump() for gate in use_case.gates],
         "refit": use_case.model.refit,
@@ -134,11 +136,13 @@ def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdic
             gate.name: untold if untold and gate.opponent == "champion" else judge(use_case, gate, report, against)
             for gate in use_case.gates
         }
+        if last_good.is_asked_for(use_case):
+            reasons[last_good.CHECK] = last_good.problem(work, cutoff)
         candidate = Candidate(cutoff, stored, report, reasons, evaluation, known, own)
         if decision := decide(work, book, champion, candidate):
+            measured = {gate.name: _measured(report, gate, champion, against) for gate in use_case.gates}
             verdicts = [
-                Verdict(gate.name, cutoff, reasons[gate.name], _measured(report, gate, champion, against), blocks=False)
-                for gate in use_case.gates
+                Verdict(name, cutoff, reason, measured.get(name, {}), blocks=False) for name, reason in reasons.items()
             ]
             by_hand = Verdict("champion_in_ledger", cutoff, moved_by_hand, blocks=False, warning=True)
             page = written(work, cutoff, report, reasons, decision)

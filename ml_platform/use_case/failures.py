@@ -29,9 +29,10 @@ class DataFailures(Block):
     """What a check refuses; it is never tried again, for the data would be the same."""
 
     severity: Severity = Field(default="medium", description="How bad it is.")
-    do: Literal["skip", "stop"] = Field(
+    do: Literal["skip", "last_good", "stop"] = Field(
         default="skip",
-        description="`skip`: the partition keeps the value it had, the others go on; `stop` after the stage.",
+        description="`skip`: the partition keeps the value it had, the others go on; `last_good`: that value is also "
+        "marked as such, and no model trained on it becomes champion; `stop` after the stage.",
     )
 
 
