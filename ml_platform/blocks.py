@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails
 from ml_platform.references import did_you_mean
 
 UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
-MEMORY_UNITS = {"B": 1, "MB": 10**6, "GB": 10**9}
+MEMORY_UNITS = {"MB": 10**6, "GB": 10**9}
 MOST_DIGITS = 15
 
 
@@ -51,18 +51,15 @@ def _parse_memory(value: object) -> object:
     size = MEMORY_UNITS.get(unit.strip())
     if size is not None and number.isdecimal() and len(number) <= MOST_DIGITS and int(number) > 0:
         return int(number) * size
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and value > 0 and value % MEMORY_UNITS["MB"] == 0:  # bytes: read already
         return value
     raise ValueError(f"'{value}' is no size of memory; write a whole number and a unit, such as '4 GB' or '500 MB'.")
 
 
 def write_memory(value: int) -> str:
-    """A size as it stands in a YAML file, such as `4 GB`; bytes where it is no whole number of megabytes."""
-    for unit in ("GB", "MB"):
-        number, rest = divmod(value, MEMORY_UNITS[unit])
-        if not rest:
-            return f"{number} {unit}"
-    return f"{value} B"
+    """A size in bytes as it stands in a YAML file, such as `4 GB`."""
+    number, rest = divmod(value, MEMORY_UNITS["GB"])
+    return f"{value // MEMORY_UNITS['MB']} MB" if rest else f"{number} GB"
 
 
 def _parse_share(value: object) -> object:

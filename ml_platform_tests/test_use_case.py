@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from ml_platform import defs, use_case
-from ml_platform.blocks import UNITS, Duration, Share
+from ml_platform.blocks import MEMORY_UNITS, UNITS, Duration, Memory, Share, write_memory
 from ml_platform.ml import metrics
 from ml_platform.use_case import Behaviour, Column, Gate, Range, Task, ThresholdRule, UseCase
 from ml_platform.use_case.modelling import DEFAULT_PARAMS
@@ -23,6 +23,7 @@ from ml_platform_tests.examples import use_case as example
 Location = tuple[str | int, ...]
 
 DURATION, SHARE = TypeAdapter[timedelta](Duration), TypeAdapter[float](Share)
+MEMORY = TypeAdapter[int](Memory)
 HOW_TO_WRITE_A_DURATION = "is no duration; write a whole number and a unit, such as '7 days' or '12 hours'."
 
 
@@ -203,6 +204,41 @@ def test_as_json_a_use_case_can_be_read_again() -> None:
 def test_a_duration_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(ValueError, match="is no whole number of seconds"):
         example(features={"lookback": timedelta(milliseconds=30)}).model_dump_json()
+
+
+@given(st.integers(1, 99_999), st.sampled_from(sorted(MEMORY_UNITS)))
+def test_a_size_of_memory_is_a_whole_number_and_a_unit(number: int, unit: str) -> None:
+    size = MEMORY.validate_python(f"{number} {unit}")
+    assert size == number * MEMORY_UNITS[unit]
+    assert MEMORY.validate_python(write_memory(size)) == size
+
+
+@pytest.mark.parametrize("text", ["4", "GB", "4GB", "0 GB", "-1 GB", "1.5 GB", "4 gigs", "9" * 400 + " GB", True, 0, 4])
+def test_any_other_value_is_no_size_of_memory(text: object) -> None:
+    with pytest.raises(ValidationError, match="is no size of memory; write a whole number and a unit"):
+        MEMORY.validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("limits", "at", "message"),
+    [
+        ({"quarantine": {}}, ("limits", "quarantine"), "quarantine is made with validated_data; limit that."),
+        ({"promotion": {}}, ("limits", "promotion"), "promotion moves the champion, which is not cut off half-way"),
+        ({"features": {"time": "0 minutes"}}, ("limits", "features", "time"), "greater than"),
+        ({"featurs": {}}, ("limits", "featurs", "[key]"), "did you mean 'features'?"),
+    ],
+)
+def test_a_limit_is_of_a_stage_that_can_be_ended(limits: dict[str, Any], at: tuple[str, ...], message: str) -> None:
+    (place, said) = next(iter(mistakes(lambda _: example(limits=limits), None).items()))
+    assert place == at
+    assert message in said
+
+
+def test_limits_are_written_as_they_stand_in_the_file() -> None:
+    declared = example(limits={"features": {"time": "90 seconds", "memory": "4 GB"}})
+    written = json.loads(declared.model_dump_json(exclude_unset=True))
+    assert written["limits"] == {"features": {"time": "90 seconds", "memory": "4 GB"}}
+    assert UseCase.model_validate(written) == declared
 
 
 @pytest.mark.parametrize("text", ["two percent", "", "%", "2%%"])

@@ -80,6 +80,7 @@ class Limit(Block):
 
     time: Duration | None = Field(
         default=None,
+        gt=timedelta(0),
         description="The longest that they may take; then their process is ended, and it is tried with fewer.",
     )
     memory: Memory | None = Field(
