@@ -1,7 +1,6 @@
 """The command `ml-platform run`: a use case from raw data to champion and predictions, or one of its stages."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Annotated
 
 import dagster as dg
@@ -15,7 +14,7 @@ from ml_platform.cli.project import Project, check_stage, open_project
 from ml_platform.cli.summary import print_json, print_summary
 from ml_platform.cli.warm_up import warm_up
 from ml_platform.errors import UserError
-from ml_platform.partitions import KEY_FORMAT, day_of
+from ml_platform.partitions import KEY_FORMAT
 from ml_platform.use_case import STAGES, Stage
 from ml_platform.use_case.words import DATA, MODEL, PREDICTIONS
 
@@ -59,8 +58,9 @@ def run_use_case(
     Raises:
         UserError: a date is no partition, or no model can be trained between them.
     """
-    days = _between(project.partitions(dg.AssetKey([name, "raw_data"])), first, last)
-    cutoffs = _cutoffs(project.partitions(dg.AssetKey([name, "model"])), days, backtest=backtest)
+    data = project.partitions(dg.AssetKey([name, "raw_data"]))
+    days = _between(data, first, last)
+    cutoffs = _cutoffs(project.partitions(dg.AssetKey([name, "model"])), data, days, backtest=backtest)
     outcome, succeeded = Outcome(), True
     warm = set(DATA).issuperset(stages)
     groups: list[tuple[Sequence[Stage], list[str] | None]] = [(DATA, days), (MODEL, cutoffs), (PREDICTIONS, days)]
@@ -107,11 +107,15 @@ def _between(
 
 
 def _cutoffs(
-    definition: dg.TimeWindowPartitionsDefinition | None, days: list[str] | None, *, backtest: bool
+    definition: dg.TimeWindowPartitionsDefinition | None,
+    data: dg.TimeWindowPartitionsDefinition | None,
+    days: list[str] | None,
+    *,
+    backtest: bool,
 ) -> list[str] | None:
-    """The cutoffs up to the day after the last one: all, or the last."""
-    if definition is None or days is None:
+    """The cutoffs up to the end of the last partition of data: all, or the last."""
+    if definition is None or data is None or days is None:
         return None
-    end = f"{day_of(days[-1]) + timedelta(days=1):{KEY_FORMAT}}"
+    end = f"{data.time_window_for_partition_key(days[-1]).end:{KEY_FORMAT}}"
     reached = [key for key in definition.get_partition_keys() if days[0] <= key <= end]
     return reached if backtest else reached[-1:]

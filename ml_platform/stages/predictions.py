@@ -77,7 +77,6 @@ def predict(
     and `scores` has the score of each. `decision` says whether a score reaches the model's threshold.
     """
     contract = use_case.contract
-    identity = [*contract.key, *([contract.event_time] if contract.event_time else [])]
     scores = model.predict(features)
     if use_case.task == "multiclass_classification":
         likeliest = model.pipeline.classes_[scores.argmax(axis=1)]
@@ -86,7 +85,7 @@ def predict(
         columns = [pl.Series("prediction", scores)]
         if model.threshold is not None:
             columns.append(pl.Series("decision", scores >= model.threshold))
-    rows = features.select(*identity, *([PARTITION] if use_case.windows else [])).with_columns(
+    rows = features.select(*contract.identity, *([PARTITION] if use_case.windows else [])).with_columns(
         *columns, pl.lit(champion.number).alias("model_version"), pl.lit(features_version).alias("features_version")
     )
     name = f"{champion.name}-{champion.number}"
