@@ -10,6 +10,7 @@ from ml_platform.cli.dev import dev
 from ml_platform.cli.diagram import diagram
 from ml_platform.cli.evidence import evidence
 from ml_platform.cli.history import history
+from ml_platform.cli.init import init
 from ml_platform.cli.metrics import metrics
 from ml_platform.cli.promote import promote
 from ml_platform.cli.reference import reference
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(demo, run, status, alerts, why, accept),
+    *(demo, init, run, status, alerts, why, accept),
     *(promote, rollback, history, compare, trace, reproduce),
     *(dev, metrics, evidence, diagram, reference),
 ):

@@ -11,6 +11,7 @@ from ml_platform.alerts.sensor import ALERTS
 from ml_platform.automation.conditions import with_conditions
 from ml_platform.automation.definitions import schedules, sensors
 from ml_platform.components.jobs import build_job
+from ml_platform.components.scaffolder import UseCaseScaffolder
 from ml_platform.stages import evaluation, features, model, monitoring, predictions, promotion, raw_data, validated_data
 from ml_platform.stages.custom_checks import with_custom_checks
 from ml_platform.stages.definition import StageDefinition
@@ -25,6 +26,7 @@ STEPS = {
 REFERENCES = (("source", "function"), ("features", "transform"), ("model", "estimator"), ("checks", "function"))
 
 
+@dg.scaffold_with(UseCaseScaffolder)
 class UseCase(use_case.UseCase, dg.Component):
     """One machine-learning use case, from a source of raw data to a champion model and its predictions.
 

@@ -37,7 +37,7 @@ def parse(content: bytes, path: UPath, source: FilesSource) -> pl.DataFrame:
     Raises:
         UnreadableError: it is none of the source's format; the sentence has the line where there is one.
     """
-    content = _decompressed(content, path)
+    content = decompressed(content, path)
     if not content.strip():
         raise UnreadableError("the file is empty; deliver it again")
     match source.format:
@@ -110,7 +110,12 @@ DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _decompressed(content: bytes, path: UPath) -> bytes:
+def decompressed(content: bytes, path: UPath) -> bytes:
+    """The content of a file, decompressed as its name says.
+
+    Raises:
+        UnreadableError: it is not compressed like that.
+    """
     if not content or not is_compressed(path):
         return content
     try:

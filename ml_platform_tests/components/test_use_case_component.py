@@ -126,6 +126,17 @@ def test_no_name_is_free_that_the_platform_gives_a_check(project: Project, stage
     assert names <= set(PLATFORM_CHECKS[stage])
 
 
+def test_dg_scaffold_gives_a_use_case_with_blanks_that_loads(project: Project) -> None:
+    folder = project.sandbox.scaffold_component(UseCase, defs_path="houses")
+    text = (folder / "defs.yaml").read_text()
+    assert "name: houses" in text
+    assert text.count("\n    # ") > 5, "the comments are there"
+    with project.sandbox.load_component_and_build_defs(defs_path=folder) as (component, definitions):
+        assert isinstance(component, UseCase)
+        assert component.registry.name == "houses"
+        assert definitions.assets
+
+
 def test_a_relative_reference_is_resolved_beside_the_yaml_file(project: Project) -> None:
     component, _ = project.load()
     assert component.features.transform == f"{project.package}.features:build"
