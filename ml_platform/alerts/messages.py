@@ -18,7 +18,7 @@ WORDS: dict[Kind, str] = {
 GOOD: tuple[Kind, ...] = ("run_succeeded", "champion_changed", "heartbeat")
 
 
-def headline(incident: Incident, channel: str) -> str:
+def headline(incident: Incident, channel: str | None = None) -> str:
     """How bad it is, what it is about, and whether a channel was told before: a line without the reason."""
     where = f"{incident.use_case}: " if incident.use_case else ""
     state = "resolved" if incident.over_at else incident.severity

@@ -20,6 +20,8 @@ from ml_platform.cli.errors import told
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.runs import runs_of
 from ml_platform.errors import UserError
+from ml_platform.exporter.dashboard import dashboard
+from ml_platform.exporter.rules import rules_file
 from ml_platform.stages import ledger
 from ml_platform.stages.cards import condition
 from ml_platform.stages.promotion import PAGE
@@ -171,10 +173,19 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
+def _watching(project: Project, work: Work) -> tuple[str, Files]:  # noqa: ARG001 - as the others are called
+    """What Grafana and Prometheus are given; the same for all use cases."""
+    return "What Prometheus scrapes from `ml-platform metrics` is shown and alerted on by these.", {
+        "dashboard.json": dashboard(),
+        "alert_rules.yml": rules_file(),
+    }
+
+
 PARTS: Mapping[str, Callable[[Project, Work], tuple[str, Files]]] = {
     "Pipeline": _pipeline,
     "Configuration": _configuration,
     "Gates": _gates,
     "Champion": _champion,
     "Runs": _runs,
+    "Dashboard and alert rules": _watching,
 }

@@ -28,7 +28,7 @@ def metrics(
         project = open_project()
         graph, instance = project.definitions.resolve_asset_graph(), project.instance
         try:
-            _, thread = serve(lambda: readings(instance, graph), HOST, port)
+            _, thread = serve(lambda: readings(instance, graph, project.lake), HOST, port)
         except OSError as error:
             raise UserError(f"port {port} cannot be used: {error.strerror}; give another one with --port.") from error
         typer.echo(f"Metrics for Prometheus on http://{HOST}:{port}/metrics")

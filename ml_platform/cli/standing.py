@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+from ml_platform.alerts.incidents import open_incidents
+from ml_platform.alerts.messages import headline
 from ml_platform.cli.project import Project
 from ml_platform.components.use_case import stage_definitions
 from ml_platform.partitions import span
@@ -76,6 +78,7 @@ class Standing:
     decision: Decision | None
     steps: list[Published]
     stages: list[Published]
+    incidents: list[str]
 
 
 def standing(project: Project, name: str) -> Standing:
@@ -113,7 +116,8 @@ def standing(project: Project, name: str) -> Standing:
     ]
     decided = next(one for one in stages if one.name == "promotion")
     decision = _decision(work, decided.newest) if decided.materialized_at else None
-    return Standing(name, _champion(work), decision, grouped, stages)
+    incidents = [headline(one) for one in open_incidents(work.lake, name)]
+    return Standing(name, _champion(work), decision, grouped, stages, incidents)
 
 
 def _published(

@@ -14,14 +14,14 @@ from ml_platform.cli.errors import told
 from ml_platform.cli.project import open_project
 from ml_platform.cli.standing import Champion, Decision, Standing, standing
 
-MOST_RED = 4
+MOST_TOLD = 4
 
 
 def status(
     name: Annotated[str | None, typer.Argument(help="The use case; by default all.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it, stage by stage, as JSON.")] = False,
 ) -> None:
-    """Show how use cases stand: what is published and what is late, red checks, the last gates, the champion."""
+    """Show how use cases stand: what is published and what is late, red checks, incidents, last gates, champion."""
     with told():
         project = open_project()
         if name:
@@ -36,8 +36,10 @@ def status(
         console.print(_steps(one))
         if one.decision is not None:
             console.print(Padding(_decision(one.decision, one.champion), (0, 1)))
-        for line in _red(one):
-            console.print(f" [red]✗[/] {escape(line)}", no_wrap=True, overflow="ellipsis")
+        red = [f"{step.name}: {check}" for step in one.steps for check in step.red_checks]
+        for mark, lines in (("✗", red), ("!", one.incidents)):
+            for line in _first(lines):
+                console.print(f" [red]{mark}[/] {escape(line)}", no_wrap=True, overflow="ellipsis")
         console.print()
 
 
@@ -65,10 +67,9 @@ def _steps(one: Standing) -> Table:
     return table
 
 
-def _red(one: Standing) -> list[str]:
-    """The checks that are red, the first of many."""
-    red = [f"{step.name}: {check}" for step in one.steps for check in step.red_checks]
-    return red if len(red) <= MOST_RED else [*red[:MOST_RED], f"{len(red) - MOST_RED} more; --json has all of them"]
+def _first(lines: list[str]) -> list[str]:
+    """The first of many lines, with the number of the others."""
+    return lines if len(lines) <= MOST_TOLD else [*lines[:MOST_TOLD], f"{len(lines) - MOST_TOLD} more; see --json"]
 
 
 def _decision(decision: Decision, champion: Champion | None) -> str:

@@ -34,6 +34,7 @@ PANELS = (
     Panel("Champion since", ((_age(series.CHAMPION_SINCE), "{{use_case}}"),), "s", "stat", 6),
     Panel("Runs waiting", ((series.RUNS.of(status="QUEUED"), "queued"),), kind="stat", width=6),
     Panel("Red checks", ((f"sum({series.CHECKS_RED.of(use_case=CHOSEN)})", "partitions"),), kind="stat", width=6),
+    Panel("Open incidents", ((f"{series.INCIDENTS.name} > 0", "{{use_case}} {{severity}}"),), kind="table"),
     Panel("Runs by status", ((f"{series.RUNS.name} > 0", "{{status}}"),)),
     Panel("Last ended", ((f"time() - {series.RUN_ENDED.name}", "{{status}}"),), "s"),
     Panel("Age of the newest partition", ((_age(series.NEWEST), "{{use_case}}/{{stage}}"),), "s"),

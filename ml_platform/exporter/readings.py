@@ -1,5 +1,6 @@
 """The readings of all series, from the instance's storage: runs that crashed are in it too."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
+from ml_platform.alerts.incidents import open_incidents
 from ml_platform.exporter import series
 from ml_platform.exporter.series import Series
+from ml_platform.resources.lake import Lake
 from ml_platform.stages.attributes import ROW_COUNTS, STAGE_TAG
-from ml_platform.use_case.words import MODEL
+from ml_platform.use_case.words import MODEL, SEVERITIES
 
 BY_METADATA = {
     "wall_seconds": series.WALL,
@@ -29,12 +32,15 @@ class Reading:
     value: float
 
 
-def readings(instance: dg.DagsterInstance, graph: AssetGraph) -> Iterator[Reading]:
+def readings(instance: dg.DagsterInstance, graph: AssetGraph, lake: Lake) -> Iterator[Reading]:
     """All readings of now."""
     yield from _runs(instance)
     yield from _assets(instance, graph)
     yield from _checks(instance, graph)
     yield from _ticks(instance)
+    counts = Counter((one.use_case, one.severity) for one in open_incidents(lake))
+    for use_case in {"", *(key.path[0] for key in graph.materializable_asset_keys)}:
+        yield from (Reading(series.INCIDENTS, [use_case, one], counts[use_case, one]) for one in SEVERITIES)
     for daemon, beat in instance.get_daemon_heartbeats().items():
         yield Reading(series.HEARTBEAT, [daemon], beat.timestamp)
 

@@ -1,13 +1,11 @@
 """The rules by which Prometheus alerts, as a rules file."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import yaml
 
 from ml_platform.exporter import series
-
-Severity = Literal["low", "medium", "high", "critical"]
+from ml_platform.use_case import Severity
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,13 @@ RULES = (
         "1m",
         "critical",
         "The daemon {{ $labels.daemon }} has been silent for more than five minutes; start it again.",
+    ),
+    Rule(
+        "Drift",
+        f"{series.MONITORING.of(figure='drifting_features')} > 0",
+        "5m",
+        "medium",
+        "{{ $value }} features of {{ $labels.use_case }} have drifted: see the checks of its monitoring.",
     ),
     Rule(
         "ChampionOld",

@@ -66,6 +66,7 @@ CHAMPION_SINCE = Series("ml_platform_champion_timestamp_seconds", "Since when th
 MONITORING = Series(
     "ml_platform_monitoring", "A figure of the newest partition of the stage monitoring.", ("use_case", "figure")
 )
+INCIDENTS = Series("ml_platform_open_incidents", "Incidents that go on, by their severity.", ("use_case", "severity"))
 TICK = Series(
     "ml_platform_tick_timestamp_seconds", "When the schedule or sensor last ticked.", ("name", "kind", "status")
 )
@@ -87,6 +88,7 @@ ALL: tuple[Series, ...] = (
     CHAMPION,
     CHAMPION_SINCE,
     MONITORING,
+    INCIDENTS,
     TICK,
     HEARTBEAT,
 )

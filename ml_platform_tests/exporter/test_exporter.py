@@ -34,7 +34,7 @@ def free_port() -> int:
 
 def values(project: Project) -> dict[tuple[str, ...], float]:
     graph = project.definitions.resolve_asset_graph()
-    return {(one.series.name, *one.labels): one.value for one in readings(project.instance, graph)}
+    return {(one.series.name, *one.labels): one.value for one in readings(project.instance, graph, project.lake)}
 
 
 def test_what_is_read_is_what_was_recorded(registered: Project) -> None:
@@ -93,7 +93,7 @@ def test_the_dashboard_has_all_panels_side_by_side() -> None:
 @pytest.mark.skipif(PROMETHEUS is None, reason="needs prometheus: apt-get install prometheus")
 def test_a_real_prometheus_scrapes_and_answers_every_query(registered: Project, tmp_path: Path) -> None:
     graph, exported, asked = registered.definitions.resolve_asset_graph(), free_port(), free_port()
-    server, thread = serve(lambda: readings(registered.instance, graph), HOST, exported)
+    server, thread = serve(lambda: readings(registered.instance, graph, registered.lake), HOST, exported)
     (tmp_path / "rules.yml").write_text(rules_file())
     subprocess.run(["promtool", "check", "rules", tmp_path / "rules.yml"], check=True)
     (tmp_path / "prometheus.yml").write_text(
