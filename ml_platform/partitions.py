@@ -80,6 +80,12 @@ def looked_at(use_case: UseCase, keys: Iterable[str | None]) -> dict[str | None,
     return up_to(use_case, keys, lookback_steps(use_case))
 
 
+def filling_up(use_case: UseCase, keys: Iterable[str | None]) -> list[str]:
+    """Those of these partitions of data whose lookback reaches to before the first partition there is."""
+    windows, lookback = use_case.windows, use_case.features.lookback
+    return [key for key in keys if windows and key and day_of(key) - lookback < windows.start]
+
+
 def up_to(use_case: UseCase, keys: Iterable[str | None], steps: int) -> dict[str | None, list[str | None]]:
     """Each of these partitions of data with as many as `steps` before it, its own last."""
     definition = data_partitions(use_case)

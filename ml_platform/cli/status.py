@@ -54,16 +54,17 @@ def _champion(one: Standing) -> str:
 
 
 def _steps(one: Standing) -> Table:
-    table = Table("step", box=None, padding=(0, 1), header_style="dim")
-    for column in ("newest", "expected", "published"):
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for column in ("step", "newest", "expected", "published"):
         table.add_column(column, no_wrap=True)
     for column in ("late", "gaps", "red"):
         table.add_column(column, no_wrap=True, justify="right")
-    table.add_column("materialized (UTC)", no_wrap=True)
+    table.add_column("made (UTC)", no_wrap=True)
     for step in one.steps:
-        of = f"{step.published} of {step.partitions}" if step.partitions is not None else ""
+        of = f"{step.published}/{step.partitions}" if step.partitions is not None else ""
+        made = step.materialized_at[5:] if step.materialized_at else "never"
         counts = (f"[red]{count}[/]" if count else "-" for count in (step.late, step.gaps, len(step.red_checks)))
-        table.add_row(step.name, step.newest or "-", step.expected or "-", of, *counts, step.materialized_at or "never")
+        table.add_row(step.name, step.newest or "-", step.expected or "-", of, *counts, made)
     return table
 
 

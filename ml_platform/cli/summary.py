@@ -94,7 +94,8 @@ def _metrics(latest: dict[str, Any]) -> Table:
 def _monitored(latest: dict[str, Any]) -> str:
     drifting, where = latest["drifting_features"], f" on {latest['partition']}" if latest["partition"] else ""
     features = "no feature has" if drifting == 0 else "1 feature has" if drifting == 1 else f"{drifting} features have"
-    return escape(f"{features} drifted{where}. {latest['retraining']['why']}")
+    waiting = f", {latest['not_judged']} numbers cannot be judged yet" if latest["not_judged"] else ""
+    return escape(f"{features} drifted{where}{waiting}. {latest['retraining']['why']}")
 
 
 def _refusals(failed: Iterable[Check]) -> list[str]:

@@ -26,7 +26,7 @@ from ml_platform.ml.monitored import (
 )
 from ml_platform.ml.profiles import COLUMN, METRIC, ROWS, SCALED, VALUE, Scales, profiles, scales_of
 from ml_platform.ml.retraining import Decision
-from ml_platform.partitions import data_partitions, day_of
+from ml_platform.partitions import data_partitions, day_of, filling_up
 from ml_platform.resources.registry import Version
 from ml_platform.stages.attributes import row_count
 from ml_platform.stages.definition import Computed, Keys, Verdict
@@ -138,9 +138,12 @@ def held_to(work: Work, version: Version, needed: Mapping[Key, list[Key]], matur
     if use_case.windows is None:
         table = table.with_columns(pl.col(VALUE).mean().over("kind", COLUMN, METRIC))
     immature = (pl.col("kind") == PERFORMANCE) & ~ready
+    # their features have seen less of the past than those of the rows that the model was trained on
+    filling = (pl.col("kind") != "volume") & pl.col(PARTITION).is_in(list(map(day, filling_up(use_case, keys))))
+    verdict = pl.when(immature).then(pl.lit(IMMATURE)).when(filling).then(pl.lit(NOT_JUDGED)).otherwise("verdict")
     return (
         table.filter(pl.col(PARTITION).is_in([day(key) for key in needed]), pl.col(VALUE).is_not_null())
-        .with_columns(pl.when(immature).then(pl.lit(IMMATURE)).otherwise("verdict").alias("verdict"))
+        .with_columns(verdict.alias("verdict"))
         .join(now.labelled, on=PARTITION, how="left", maintain_order="left")
         .with_columns(pl.lit(None, pl.Date).alias("since"), pl.lit(version.number, pl.Int64).alias("model_version"))
         .select(list(COLUMNS))
@@ -235,6 +238,7 @@ def numbers(part: pl.DataFrame) -> dict[str, Any]:
     measured = part.filter(pl.col("kind") == PERFORMANCE, pl.col("verdict") != IMMATURE)
     return {
         "model_version": part["model_version"][0],
+        "not_judged": part.filter(pl.col("verdict") == NOT_JUDGED).height,
         "drifting_features": red.filter(pl.col("kind") == "data")[COLUMN].n_unique(),
         **({"prediction_drift": max(score.to_list())} if score.len() else {}),
         **dict(measured.select(METRIC, VALUE).iter_rows()),

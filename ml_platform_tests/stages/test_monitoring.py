@@ -38,6 +38,9 @@ def shifted(day: date, *, labelled: bool) -> pl.DataFrame:
     return moved if labelled else moved.with_columns(pl.lit(None, pl.Int64).alias("fraud"))
 
 
+DAYS_AT_FIRST = (date(2024, 1, 1), date(2024, 1, 2))
+
+
 @dataclass(frozen=True)
 class Watched:
     """A project with a champion of the days before a shift, and the tables before and after late labels came."""
@@ -79,6 +82,13 @@ def test_a_shifted_feature_is_named_with_the_day_within_five_days_and_none_befor
     reasons = {one.partition: str(one.reason) for one in watched.first.checks if one.name == "no_drift" and one.reason}
     assert "amount (mean) is" in reasons["2024-01-30"]
     assert f"since {amount['since'][0]}" in reasons["2024-01-30"]
+
+
+def test_what_looks_back_at_days_before_the_first_is_not_judged(watched: Watched) -> None:
+    numbers = watched.before.filter(pl.col("kind") != "volume")
+    first, second = (numbers.filter(partition=day)["verdict"].unique().to_list() for day in DAYS_AT_FIRST)
+    assert first == ["not_judged"]
+    assert "usual" in second
 
 
 def test_the_numbers_of_each_partition_are_in_the_metadata_with_the_decision_on_retraining(watched: Watched) -> None:
