@@ -33,10 +33,14 @@ def housekeeping(use_cases: Callable[[], Iterable[UseCase]]) -> dg.Definitions:
         stored = {key: getattr(context.resources, key) for key in RESOURCES}
         now = datetime.now(UTC)
         removed = {"runs": prune_records(context.instance, now - timedelta(days=config.runs)), "files": 0, "models": 0}
-        for use_case in use_cases():
-            work = Work(use_case, **stored, instance=context.instance, context=context)
+        works = [Work(use_case, **stored, instance=context.instance, context=context) for use_case in use_cases()]
+        for work in works:
             removed["files"] += vacuum(work, timedelta(days=config.tables))
-            removed["models"] += remove_models(work, now - timedelta(days=config.models))
+        try:
+            for work in works:
+                removed["models"] += remove_models(work, now - timedelta(days=config.models))
+        except ValueError as error:  # whatever else there is, is removed
+            raise dg.Failure(str(error), removed, allow_retries=False) from error
         context.add_output_metadata({f"{name}_removed": number for name, number in removed.items()})
 
     description = (

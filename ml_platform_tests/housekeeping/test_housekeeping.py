@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ml_platform.cli.run import run_use_case
 from ml_platform.housekeeping.job import commits_needed, remove_models
 from ml_platform.housekeeping.records import prune_records
 from ml_platform.resources.lake import Table
+from ml_platform.resources.unused_runs import remove_unused_runs
 from ml_platform.stages.features import build
 from ml_platform.stages.history import explain
 from ml_platform.versions.reproduce import reproduce
@@ -103,6 +105,23 @@ def test_models_that_nothing_refers_to_are_removed_with_their_files(registered: 
     assert not file.exists()
     assert {one.info.run_id for one in client.search_runs([experiment.experiment_id])} == kept
     assert reproduce(work, work.tracking.versions("payments")[0]).equal
+
+
+def test_the_job_removes_all_three_and_says_how_many(registered: Project) -> None:
+    job = registered.definitions.resolve_job_def("housekeeping")
+    config = {"ops": {"housekeeping_step": {"config": {"runs": 0}}}}
+    result = job.execute_in_process(instance=registered.instance, run_config=config)
+    (output,) = [one for one in result.all_events if one.event_type_value == "STEP_OUTPUT"]
+    removed = {name: value.value for name, value in output.step_output_data.metadata.items()}
+    assert (removed["files_removed"], removed["models_removed"]) == (0, 0)
+    assert len(registered.instance.get_materialized_partitions(dg.AssetKey(["payments", "features"]))) == 29
+
+
+def test_what_mlflow_alone_can_remove_is_told(registered: Project) -> None:
+    work = registered.work("payments")
+    elsewhere = replace(work, tracking=work.tracking.model_copy(update={"uri": "http://127.0.0.1:1"}))
+    with pytest.raises(ValueError, match="is a server, and no database: run `mlflow gc` on its machine"):
+        remove_unused_runs(elsewhere.tracking, "payments", [], datetime.now(UTC))
 
 
 @pytest.fixture
