@@ -147,7 +147,7 @@ class Mine(LogisticRegression):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"task": "regression", "target": "string"}, "the label target is text; make it a number for regression."),
+        ({"task": "regression", "target": "string"}, "the label target is text; make it a number in the transform."),
         ({"estimator": "{package}.own.Mine"}, "did not take the model: "),
     ],
 )

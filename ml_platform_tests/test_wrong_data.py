@@ -262,7 +262,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             signal.signal(signal.SIGXFSZ, handler)
         assert not succeeded
-        assert "File too large" in " ".join(outcome.errors)
+        assert "File too large" in " ".join(str(one.reason) for one in outcome.checks if not one.passed)
         assert {stage: published(project, stage) for stage in STAGES} == before
         assert run(project)[0]
         assert published(project, "validated_data")[BAD] == LARGE

@@ -188,7 +188,7 @@ def test_a_run_whose_code_fails_is_told_until_a_run_over_the_same_succeeds(tmp_p
         watch = Watch(project)
         watch.look()
         (line,) = watch.console
-        assert line.startswith("[high] tiny: the run of tiny__data failed, 2024-01-01 .. 2024-01-03 (3): ")
+        assert line.startswith("[critical] tiny: the run of tiny__data failed, 2024-01-01 .. 2024-01-03 (3): ")
         assert "no such thing" in line
         (tmp_path / "fails").unlink()
         for stages, days, left in (

@@ -209,7 +209,7 @@ def test_conditions_ask_for_what_is_due_and_follow_what_is_sound(automated: Proj
     assert asked("2024-01-08 01:00") == {}
     assert asked("2024-01-08 02:01") == {stage: set(days) for stage in DATA}
     assert not run(automated, "conditions", *DATA)[0]  # the fifth day is refused, and the sixth, which looks back at it
-    assert asked("2024-01-08 02:02") == {"predictions": {*days[:4], days[6]}}
+    assert asked("2024-01-08 02:02") == {stage: {*days[:4], days[6]} for stage in PREDICTIONS}
     assert asked("2024-01-08 04:01") == {stage: {"2024-01-08"} for stage in MODEL}
     assert asked("2024-01-08 04:02") == {}
     assert asked("2024-01-09 02:01")["raw_data"] == {"2024-01-08"}
