@@ -33,7 +33,7 @@ from ml_platform_tests.projects import write_project, write_use_case
 
 PACKAGE = "drill_project"
 DAYS = [f"{date(2024, 1, 1) + timedelta(days=number)}" for number in range(10)]
-MEASURED = {"wall_seconds", "cpu_seconds", "peak_memory_bytes", "rows_in", "bytes_in"}
+MEASURED = {"wall_seconds", "cpu_seconds", "peak_memory_bytes", "rows_in", "bytes_in", "bytes_out"}
 """What a run took, which no two take alike."""
 TABLES = ("raw_data", "quarantine", "validated_data", "features")
 MODEL = ("model", "evaluation", "promotion")
