@@ -48,7 +48,7 @@ class UseCase(use_case.UseCase, dg.Component):
         assert attributes is not None
         resolution = context.resolution_context.at_path("attributes")
         raw = attributes.model_dump(exclude_unset=True)
-        values = resolution.resolve_value(raw)
+        values = _resolved(resolution, raw)
         package = context.defs_relative_module_name(context.path)
         for key, field in REFERENCES:
             for at, block in _blocks(values, key):
@@ -81,6 +81,18 @@ def stage_definitions(use_case: use_case.UseCase) -> dict[str, list[StageDefinit
         name: [with_custom_checks(use_case, stage.build(use_case)) for stage in stages]
         for name, stages in STEPS.items()
     }
+
+
+def _resolved(context: dg.ResolutionContext, value: Any) -> Any:
+    """A value with its templates resolved. Text without any stays as it is: Dagster makes a number of '1' too."""
+    match value:
+        case dict():
+            return {key: _resolved(context.at_path(key), one) for key, one in value.items()}
+        case list():
+            return [_resolved(context.at_path(index), one) for index, one in enumerate(value)]
+        case str() if "{{" in value:
+            return context.resolve_value(value)
+    return value
 
 
 def _blocks(values: dict[str, Any], key: str) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:

@@ -244,6 +244,12 @@ def test_a_text_may_come_from_the_environment(project: Project, monkeypatch: pyt
     assert component.model.estimator == "sklearn.linear_model.LogisticRegression"
 
 
+def test_a_text_that_python_would_read_as_a_number_stays_text(project: Project) -> None:
+    project.put("id: {type: int64}", "id: {type: int64}\n      kind: {type: string, one_of: ['1', 'None']}")
+    component, _ = project.load()
+    assert component.contract.columns["kind"].one_of == ["1", "None"]
+
+
 def test_a_reference_from_the_environment_is_checked_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ESTIMATOR", "sklearn.linear_model.LogisticRegresion")
     place = project.put("sklearn.ensemble.HistGradientBoostingClassifier", "'{{ env.ESTIMATOR }}'")
