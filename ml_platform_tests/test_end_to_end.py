@@ -144,7 +144,7 @@ def test_backtest_trains_at_each_cutoff_and_an_older_one_never_replaces_a_newer(
     [
         ("validated_data", "there is no raw data; materialize raw_data first."),
         ("features", "validated_data has no rows for 2018-04-01 .. 2018-04-02 (2), which the features need"),
-        ("predictions", "payments has no champion; materialize promotion first."),
+        ("predictions", "payments has no champion: no model has passed its gates yet; look at promotion."),
         ("monitoring", "there are no predictions; materialize predictions first."),
     ],
 )
@@ -159,7 +159,7 @@ def test_predictions_wait_for_a_champion(payments: Project) -> None:
     succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-02", quiet=True)
     assert not succeeded, outcome
     assert {check.reason for check in outcome.checks if check.stage == "predictions"} == {
-        "payments has no champion; materialize promotion first."
+        "payments has no champion: no model has passed its gates yet; look at promotion."
     }
 
 

@@ -41,7 +41,10 @@ def print_summary(name: str, outcome: Outcome) -> None:
     if "promotion" in outcome.stages and (decision := outcome.of("promotion").latest):
         said = "is champion now" if decision["promoted"] else "stays champion"
         if not decision["promoted"] and decision["champion"] != decision["version"]:
-            said = f"is not promoted, champion stays version {decision['champion']}"
+            stays = (
+                "there is no champion yet" if decision["champion"] == "none" else "champion stays version {champion}"
+            )
+            said = f"is not promoted, {stays.format_map(decision)}"
         console.print(f"[bold]champion[/]  version {decision['version']} {said}: {escape(decision['reason'])}")
     if "quarantine" in outcome.stages:
         rules = ", ".join(f"{rule} ({count})" for rule, count in outcome.of("quarantine").broken_rules.most_common())

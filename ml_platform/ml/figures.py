@@ -159,9 +159,7 @@ def _rows(y: NDArray[Any]) -> str:
     """How many rows the picture shows and which share is positive; raises ValueError where one class is absent."""
     positive = np.count_nonzero(y)
     if positive in (0, len(y)):
-        raise ValueError(
-            f"a curve needs both classes, {positive} of {len(y)} rows are positive; use a longer hold_out."
-        )
+        raise ValueError(f"a curve needs both classes, {positive} of {len(y)} rows are positive; hold out more rows.")
     return f"{len(y):,} rows, {100 * positive / len(y):.3g}% positive"
 
 

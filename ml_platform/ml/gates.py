@@ -67,7 +67,7 @@ def _judge_slices(use_case: UseCase, gate: Gate, slices: Sequence[Slice]) -> str
     limit, is_least = _limit(gate)
     if not slices:
         rows = use_case.evaluation.slice_rows
-        return f"no slice has enough rows to be judged, {rows} at least; use a longer hold_out or a lower slice_rows."
+        return f"no slice has enough rows to be judged, {rows} at least; hold out more rows, or lower slice_rows."
     judged = [(one.metrics[gate.metric], one) for one in slices if gate.metric in one.metrics]
     if not judged:
         return f"{gate.metric} has no value on any slice; choose another metric or threshold."
@@ -141,7 +141,7 @@ def _too_few(task: Task, y: NDArray[np.float64], rows_have: str) -> str | None:
         return None
     return (
         f"{rows_have} {positive:,} positive and {negative:,} negative rows, and a gate needs at least {MIN_POSITIVES} "
-        "of each; use a longer hold_out."
+        "of each; hold out more rows."
     )
 
 

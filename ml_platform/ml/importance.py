@@ -118,7 +118,7 @@ def _judged(task: Task, y: Floats, rng: np.random.Generator) -> NDArray[np.intp]
     if not len(positive) or not len(negative):
         raise ValueError(
             f"the importance of features needs both classes, {len(positive)} of {len(y)} rows are positive; "
-            "use a longer hold_out."
+            "hold out more rows."
         )
     return np.concatenate([positive, negative[: MOST_ROWS - len(positive)]])
 

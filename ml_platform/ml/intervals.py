@@ -141,7 +141,7 @@ def _weightings(order: NDArray[np.intp], groups: NDArray[Any] | None, resamples:
         raise ValueError(f"groups names the entity of {len(entity)} rows and y has {rows}; give one entity a row.")
     if entities <= 1:
         what = "rows" if groups is None else "entities"
-        raise ValueError(f"an interval needs at least 2 {what}, this hold-out has {entities}; use a longer hold_out.")
+        raise ValueError(f"an interval needs at least 2 {what}, this hold-out has {entities}; hold out more rows.")
     entity = entity[order]
     yield np.ones((1, rows))
     rng = np.random.default_rng(seed)
@@ -179,11 +179,11 @@ def _contents(metric: Metric, y: NDArray[Any], prediction: NDArray[Any]) -> str:
     if metric.task != "binary_classification":
         taken = len(np.unique(y))
         values = "1 value" if taken == 1 else f"{taken} values"
-        return f"the target takes {values} in its {len(y)} rows; use a longer hold_out"
+        return f"the target takes {values} in its {len(y)} rows; hold out more rows"
     positive = np.count_nonzero(y)
     has = f"it has {positive} positive {'row' if positive == 1 else 'rows'} of {len(y)}"
     if metric.threshold is None:
-        return f"{has}; use a longer hold_out"
+        return f"{has}; hold out more rows"
     predicted = np.count_nonzero(prediction >= metric.threshold)
     at = f"predicted positive at threshold {metric.threshold:g}"
-    return f"{has} and {predicted} are {at}; use a longer hold_out or another threshold"
+    return f"{has} and {predicted} are {at}; hold out more rows, or take another threshold"

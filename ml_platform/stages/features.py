@@ -116,7 +116,8 @@ def loaded(inputs: Mapping[str, Delivery]) -> dict[str, pl.DataFrame]:
 
 def _reason(missing: list[str], validated: int, given: int) -> str | None:
     if missing:
-        return f"validated_data has no rows for {span(missing)}, which the features need; materialize it first."
+        of = "" if missing == ["None"] else f" for {span(missing)}"
+        return f"validated_data has no rows{of}, which the features need; materialize it first."
     if given != validated:
         return f"the transform made {given} rows of {validated}; it must return one row for each row given."
     return None

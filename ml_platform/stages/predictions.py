@@ -94,5 +94,5 @@ def predict(
 
 def _reason(champion: Version | None, use_case: UseCase, rows: int) -> str | None:
     if champion is None:
-        return f"{use_case.registry.name} has no champion; materialize promotion first."
+        return f"{use_case.registry.name} has no champion: no model has passed its gates yet; look at promotion."
     return None if rows else "there are no features; materialize features first."

@@ -50,6 +50,14 @@ def test_a_refused_partition_is_an_exit_code_and_a_sentence(payments: Project) -
     assert "Traceback" not in result.output
 
 
+def test_a_first_model_that_fails_its_gates_leaves_no_champion_and_says_so(payments: Project) -> None:
+    (file,) = payments.folder.glob("*/defs/payments/defs.yaml")
+    file.write_text(file.read_text().replace("at_least: 0.55", "at_least: 0.999"))
+    result = invoke("run", "payments", "--to", "2018-04-20")
+    said = " ".join(result.output.split())
+    assert "version 1 is not promoted, there is no champion yet: roc_auc_at_least" in said
+
+
 def test_partitions_refused_for_one_reason_share_a_line(payments: Project) -> None:
     result = invoke("run", payments.use_cases()[0], "--to", "2018-04-03")
     said = " ".join(result.output.split())

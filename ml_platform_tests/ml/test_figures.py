@@ -49,7 +49,7 @@ def test_curves_of_one_score_for_all_rows(curve: Curve, score: float) -> None:
 
 @pytest.mark.parametrize("curve", CURVES)
 def test_curves_need_both_classes(curve: Curve) -> None:
-    with pytest.raises(ValueError, match="needs both classes, 0 of 3 rows are positive; use a longer hold_out"):
+    with pytest.raises(ValueError, match="needs both classes, 0 of 3 rows are positive; hold out more rows"):
         curve(np.zeros(3), {"model": np.array([0.1, 0.2, 0.3])})
 
 

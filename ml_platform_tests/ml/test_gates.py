@@ -125,7 +125,7 @@ def test_too_few_rows_of_a_class_fail_every_gate(positive: int, negative: int) -
     for gate in ({"metric": "roc_auc", "at_least": 0.5}, NO_WORSE, BETTER):
         assert verdict(judged, **gate) == (
             f"the hold-out has {positive} positive and {negative} negative rows, and a gate needs at least 10 of each; "
-            "use a longer hold_out."
+            "hold out more rows."
         )
 
 
@@ -232,7 +232,7 @@ def test_a_champion_that_was_trained_on_too_many_rows_fails_the_gate() -> None:
     few = np.arange(len(Y)) < 20
     assert failure(report(GOOD), BAD, unseen=few, **NO_WORSE) == (
         f"the 20 rows the champion was not trained on have {int(Y[:20].sum())} positive and {20 - int(Y[:20].sum())} "
-        "negative rows, and a gate needs at least 10 of each; use a longer hold_out."
+        "negative rows, and a gate needs at least 10 of each; hold out more rows."
     )
     assert failure(report(GOOD), BAD, unseen=np.zeros(len(Y), np.bool_), **BETTER) == (
         "the champion was trained on all 400 rows of the hold-out, which leaves none to compare on; "
@@ -271,7 +271,7 @@ def test_models_that_cannot_be_compared_fail_with_the_reason() -> None:
     judged = reported({"precision": Interval(0.9, 0.85, 0.94, 0.95)}, model=GOOD)
     assert failure(judged, GOOD * 0, **NO_WORSE | {"metric": "precision"}) == (
         "the champion cannot be compared: precision is undefined on this hold-out: it has 129 positive rows of 400 "
-        "and 0 are predicted positive at threshold 0.5; use a longer hold_out or another threshold."
+        "and 0 are predicted positive at threshold 0.5; hold out more rows, or take another threshold."
     )
 
 
@@ -312,7 +312,7 @@ def test_a_slice_fails_where_it_is_surely_on_the_wrong_side() -> None:
 def test_without_a_slice_to_judge_the_gate_fails() -> None:
     of = use_case(evaluation={"slices": ["city"], "slice_rows": 250})
     assert failure(sliced(), within=of, **WORST, at_least=0.1) == (
-        "no slice has enough rows to be judged, 250 at least; use a longer hold_out or a lower slice_rows."
+        "no slice has enough rows to be judged, 250 at least; hold out more rows, or lower slice_rows."
     )
     assert failure(sliced(("Bonn", 0.7, 0.8), metric="recall"), **WORST, at_least=0.1) == (
         "roc_auc has no value on any slice; choose another metric or threshold."

@@ -165,13 +165,13 @@ def test_memory_is_bounded() -> None:
 
 def test_an_undefined_metric_says_what_the_hold_out_lacks() -> None:
     y, score = np.zeros(120, dtype=int), np.linspace(0, 0.4, 120)
-    message = "roc_auc is undefined on this hold-out: it has 0 positive rows of 120; use a longer hold_out."
+    message = "roc_auc is undefined on this hold-out: it has 0 positive rows of 120; hold out more rows."
     with pytest.raises(ValueError, match=f"^{message}$"):
         bootstrap_interval(BINARY["roc_auc"], y, score, seed=1)
     y[:30] = 1
     message = (
         "precision is undefined on this hold-out: it has 30 positive rows of 120 and 0 are predicted positive at "
-        "threshold 0.5; use a longer hold_out or another threshold."
+        "threshold 0.5; hold out more rows, or take another threshold."
     )
     with pytest.raises(ValueError, match=f"^{message}$"):
         paired_difference(BINARY["precision"], y, 1 - score, score, seed=1)
@@ -189,7 +189,7 @@ def test_a_metric_undefined_on_most_resamples_is_refused() -> None:
 
 def test_too_few_rows_or_entities_are_refused() -> None:
     y, score = scored_rows(10, seed=19)
-    with pytest.raises(ValueError, match="needs at least 2 entities, this hold-out has 1; use a longer hold_out"):
+    with pytest.raises(ValueError, match="needs at least 2 entities, this hold-out has 1; hold out more rows"):
         bootstrap_interval(BINARY["roc_auc"], y, score, groups=np.full(10, "a"), seed=1)
     with pytest.raises(ValueError, match="needs at least 2 rows, this hold-out has 1"):
         bootstrap_interval(BINARY["brier_score"], y[:1], score[:1], seed=1)
