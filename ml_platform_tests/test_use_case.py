@@ -474,6 +474,11 @@ def test_several_mistakes_are_told_at_once() -> None:
             "no key may be called 'model', which is a column of scores; rename it in the source.",
         ),
         (
+            {"contract": {"key": ["Id"], "columns": {"Id": {"type": "int64"}, "ID": {"type": "int64"}}}},
+            ("contract", "columns", "ID"),
+            "'ID' and 'Id' differ in case only, which a table cannot hold; rename one at the source.",
+        ),
+        (
             {"gates": [{"metric": "f1"}]},
             ("gates", 0, "metric"),
             "a gate has exactly one of at_least, at_most, no_worse_than and better_than.",

@@ -172,6 +172,17 @@ class Contract(Block):
         return self
 
     @model_validator(mode="after")
+    def _check_names_differ(self) -> Self:
+        spelled: dict[str, str] = {}
+        for name in self.columns:
+            if (other := spelled.setdefault(name.lower(), name)) != name:
+                message = (
+                    f"'{name}' and '{other}' differ in case only, which a table cannot hold; rename one at the source."
+                )
+                refuse("Contract", ["columns", name], message, name)
+        return self
+
+    @model_validator(mode="after")
     def _check_columns_exist(self) -> Self:
         for name in self.columns:
             if RESERVED.fullmatch(name):

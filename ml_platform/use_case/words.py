@@ -42,8 +42,8 @@ PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "datetime": (),
     "date": (),
 }
-# the platform's own columns, and what polars or a JSON path would take for a pattern
-RESERVED = re.compile(r"partition|rescued|violations|__.*|\*|\^.*\$|.*[\"\\].*", re.DOTALL)
+# the platform's own columns, and what polars, a JSON path or Dagster would take for a pattern
+RESERVED = re.compile(r"partition|rescued|violations|__.*|\*|\^.*\$|.*([\"\\]|\{\{).*", re.DOTALL)
 
 # the columns of a report, beside the key: the label, and the scores of the model and of the baselines
 SCORES = ("label", "model", "linear", "prior")
