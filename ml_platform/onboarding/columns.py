@@ -132,6 +132,17 @@ def number_written(name: str, decimal: str) -> str:
     return f"{kept}{point}.cast(pl.Float64, strict=False)"
 
 
+def numbers_in(texts: pl.Series, decimal: str) -> pl.Series:
+    """The numbers that the expression of `number_written` gives."""
+    kept = texts.str.replace_all(f"[^0-9{decimal}-]", "")
+    return kept.str.replace(",", ".").cast(pl.Float64, strict=False)
+
+
+def plain(texts: pl.Series) -> pl.Series:
+    """Texts without what people write differently by mistake: case, and spaces around them."""
+    return texts.str.strip_chars().str.to_lowercase()
+
+
 def figure(value: object) -> float:
     """What polars computed of a column, as a number; 0 of no values."""
     return float(value) if isinstance(value, int | float) else 0.0

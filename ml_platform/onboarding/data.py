@@ -39,10 +39,17 @@ def typed_data(raw: pl.DataFrame, choices: Choices) -> Data:
     ):
         if name is not None and name not in raw.columns:
             raise UserError(f"{option} {name}: the data has no such column; {did_you_mean(name, raw.columns)}")
-    found = {name: one for name, one in columns_of(raw, choices.date_format).items() if not RESERVED.fullmatch(name)}
+    refused = {
+        name: "has a name that the platform keeps for itself" for name in raw.columns if RESERVED.fullmatch(name)
+    }
+    spelled: dict[str, str] = {}
+    for name in raw.columns:
+        if (other := spelled.setdefault(name.lower(), name)) != name:
+            refused[name] = f"differs from {other} in case only"
+    found = {name: one for name, one in columns_of(raw, choices.date_format).items() if name not in refused}
     not_read = {
-        name: "has a name that the platform keeps for itself; rename it in the source"
-        if RESERVED.fullmatch(name)
+        name: f"{refused[name]}; rename it in the source"
+        if name in refused
         else "has no value"
         if raw[name].null_count() == raw.height
         else "has values that make no column"

@@ -57,6 +57,7 @@ def draft(source: FilesSource | SqlSource, raw: pl.DataFrame, choices: Choices, 
         files["rows.py"], source_block, data, key = numbered_rows(source, data, choices.name, timing, key)
     code = features_code(choices.name, target, labelling, data)
     files |= {"features.py": code} if code else {}
+    rows = built(code, data.typed)
     ids = repeating_ids(data.typed, data.found, [*key.columns, target.column])
     plan = Plan(
         choices,
@@ -67,11 +68,10 @@ def draft(source: FilesSource | SqlSource, raw: pl.DataFrame, choices: Choices, 
         source_block,
         bool(code),
         ids,
-        margin_of(labelling.task, data.typed[target.column]),
+        margin_of(labelling.task, rows[target.column]),
         headline,
     )
     contract = _contract(data, plan, data.found)
-    rows = built(code, data.typed)
     left_out = _features(data, plan)
     found = list(_dangers(data, rows, plan, contract, [name for name, why in left_out.items() if why is None]))
     left_out |= {one.column: one.evidence for one in found if one.leaves_out}
@@ -151,7 +151,8 @@ def _dangers(
     """All that is dangerous, what gives the target away first."""
     timing, target = plan.timing, plan.target.column
     use_case = UseCase.model_validate(plan.attributes(contract))
-    found = dangers.known_later(use_case, rows, names, data.typed[target], f"{plan.target}")
+    source = data.typed[target] if plan.target.operator else rows[target]
+    found = dangers.known_later(use_case, rows, names, source, f"{plan.target}")
     found += dangers.useless(rows, _without(names, found))
     if timing.column:
         found += dangers.clocks(rows, _without(names, found), timing.column)

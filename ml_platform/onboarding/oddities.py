@@ -1,12 +1,12 @@
 """What is odd in rows without giving anything away: values that cannot be read, repeats, drift, thin classes."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 import polars as pl
 
 from ml_platform.ml.contract import TRUNCATION
-from ml_platform.onboarding.columns import figure, unreadable
+from ml_platform.onboarding.columns import figure, plain, unreadable
 from ml_platform.onboarding.dangers import Danger
 from ml_platform.onboarding.rules import is_rare, isolated
 from ml_platform.onboarding.schedule import Schedule
@@ -22,6 +22,8 @@ SMALL_FIRST = 1 / 3
 EMPTY, FILLED = 0.9, 0.5
 FEWEST_OF_A_CLASS = 40
 EXAMPLES = 3
+EPOCHS = (946_684_800, 2_145_916_800)
+"""Seconds since 1970 at the beginnings of 2000 and 2038."""
 
 
 def odd_values(raw: pl.DataFrame, typed: pl.DataFrame) -> Iterator[Danger]:
@@ -35,8 +37,20 @@ def odd_values(raw: pl.DataFrame, typed: pl.DataFrame) -> Iterator[Danger]:
             done = QUARANTINED if is_rare(one, typed.height) else f"kept; if it stands for unknown, {UNKNOWN}"
             lies = f"is {one.value:g} in {one.rows:,} rows, all others lie between {one.low:g} and {one.high:g}"
             yield Danger(name, lies, done)
+        if typed.schema[name] == pl.Int64 and (epoch := _epoch(typed[name])):
+            done = "read as a number; to cut the rows by it, write it as a date at the source and give --time"
+            yield Danger(name, f"looks like seconds since 1970, from {epoch[0]:%Y-%m-%d} to {epoch[1]:%Y-%m-%d}", done)
         if typed.schema[name] == pl.String:
             yield from _variants(typed[name])
+
+
+def _epoch(column: pl.Series) -> tuple[datetime, datetime] | None:
+    """The first and the last moment of a column of seconds or milliseconds since 1970, or None where it is none."""
+    first, last = figure(column.min()), figure(column.max())
+    for unit in (1, 1000):
+        if EPOCHS[0] <= first / unit < last / unit <= EPOCHS[1] and column.n_unique() > FEWEST_OF_A_CLASS:
+            return datetime.fromtimestamp(first / unit, UTC), datetime.fromtimestamp(last / unit, UTC)
+    return None
 
 
 def _word(column: pl.Series) -> str:
@@ -47,13 +61,15 @@ def _variants(column: pl.Series) -> Iterator[Danger]:
     counts = column.drop_nulls().value_counts(sort=True, name="rows")
     if counts.height > FEWEST_OF_A_CLASS:
         return
-    alike = counts.with_columns(pl.col(column.name).str.to_lowercase().alias("same"))
+    alike = counts.with_columns(plain(counts[column.name]).alias("same"))
     groups = (
         alike.group_by("same", maintain_order=True).agg(pl.col(column.name)).filter(pl.col(column.name).list.len() > 1)
     )
     for words in groups[column.name].head(EXAMPLES).to_list():
         shown = " and ".join(f"'{word}'" for word in words)
-        yield Danger(column.name, f"has {shown}, which differ in case only", "kept as different; make them one")
+        yield Danger(
+            column.name, f"has {shown}, which differ in case or spaces only", "kept as different; make them one"
+        )
 
 
 def repeats(rows: pl.DataFrame, key: Sequence[str], repeated: int) -> Iterator[Danger]:

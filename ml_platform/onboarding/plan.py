@@ -105,12 +105,17 @@ class Plan:
             "transform": ".features:build" if self.transforms else None,
             "features": left_out,
             "label": self.target.column,
-            "label_reason": f"1 where {self.target}, made in features.py" if self.target.operator else None,
+            "label_reason": self._label_reason(),
             "positive": self.labelling.positive,
             "metric": METRICS[self.labelling.task],
             "margin": self.margin,
             **self._windows(),
         }
+
+    def _label_reason(self) -> str | None:
+        if self.target.operator:
+            return f"1 where {self.target}, made in features.py"
+        return "made in features.py of what is written in several ways" if self.labelling.expression else None
 
     def _windows(self) -> dict[str, Any]:
         schedule = self.timing.schedule

@@ -76,7 +76,8 @@ def _choices(filled: pl.Series) -> list[str]:
     counts = filled.value_counts(name="rows")
     if counts.height > FEW or counts.height * ROWS_A_VALUE > len(filled):
         return []
-    return sorted(counts[filled.name].to_list())
+    texts = sorted(counts[filled.name].to_list())
+    return [] if any("{{" in text for text in texts) else texts  # Dagster takes that for a template
 
 
 def isolated(values: pl.Series) -> list[Isolated]:

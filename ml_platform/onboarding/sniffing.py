@@ -69,6 +69,7 @@ def sniff(data: str, written: str) -> Sniffed:
     if kind == "csv":
         options["encoding"] = _encoding(head, found[0])
         options["delimiter"] = _delimiter(head.decode(options["encoding"], errors="replace"))
+        _header(head.decode(options["encoding"], errors="replace"), options["delimiter"], found[0])
     plain = FilesSource(type="files", path=pattern, format=kind, missing=[""], **options)
     rows = _rows(found, plain)
     if kind != "csv":
@@ -158,6 +159,18 @@ def _delimiter(text: str) -> str:
         return (counts.count(usual) / len(counts) if usual > 1 else 0, usual)
 
     return max(DELIMITERS, key=quality)
+
+
+def _header(text: str, delimiter: str, path: UPath) -> None:
+    """Refuse a file whose first line is a title: it has not half of the values that most lines have."""
+    filled = [sum(map(bool, row)) for row in csv.reader(text.splitlines()[:LINES], delimiter=delimiter)]
+    usual = mode(filled)
+    if filled[0] <= usual / 2:
+        header = next(place for place, count in enumerate(filled, start=1) if count > usual / 2)
+        raise UserError(
+            f"{path}: line 1 has {filled[0]} of {usual} values, so it is a title and no header; remove what stands "
+            f"above line {header}."
+        )
 
 
 def _rows(found: list[UPath], source: FilesSource) -> pl.DataFrame:

@@ -1,12 +1,12 @@
 """What kind of prediction a target asks for, and how it becomes a label that a model takes."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from ml_platform.errors import UserError
-from ml_platform.onboarding.columns import Found, figure
+from ml_platform.onboarding.columns import Found, figure, number_written, numbers_in, plain
 from ml_platform.onboarding.target import Target
 from ml_platform.use_case import Task
 
@@ -40,12 +40,27 @@ def labelling_of(target: Target, found: Found, values: pl.Series) -> Labelling:
     filled = values.drop_nulls()
     if len(filled) < FEWEST_ROWS:
         raise UserError(f"{len(filled)} rows have a {target.column}; a model needs {FEWEST_ROWS} at least.")
+    if found.decimal:
+        numbers = numbers_in(filled, found.decimal)
+        labelling = labelling_of(target, Found(found.name, "float64"), numbers)
+        number, column = number_written(target.column, found.decimal), f"pl.col({_python(target.column)})"
+        return replace(labelling, expression=(labelling.expression or column).replace(column, number))
     if target.operator:
         if found.type not in {"int64", "float64"}:
             raise UserError(f"--target {target}: {target.column} is {found.type}; compare a number, or name a column.")
         return _compared(target, filled)
+    if found.type == "string" and (alike := plain(filled)).n_unique() < filled.n_unique():
+        labelling = _named(target.column, found, alike)
+        reason = f"{labelling.reason}, written in {filled.n_unique()} ways by case and spaces"
+        expression = f"pl.col({_python(target.column)}).str.strip_chars().str.to_lowercase()"
+        if labelling.positive is not None:
+            expression = f"({expression} == {_python(labelling.positive)}).cast(pl.Int64)"
+        return replace(labelling, reason=reason, positive=None, expression=expression)
+    return _named(target.column, found, filled)
+
+
+def _named(name: str, found: Found, filled: pl.Series) -> Labelling:
     counts = filled.value_counts(sort=True, name="rows")
-    name = target.column
     if counts.height == 1:
         raise UserError(f"{name} is {filled[0]} in all rows; there is nothing to predict.")
     if counts.height == TWO:

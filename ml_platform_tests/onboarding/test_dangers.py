@@ -138,8 +138,16 @@ def test_values_that_cannot_be_read_or_lie_far_away_are_told() -> None:
     assert found == {
         ("age", "has 1 values that are no number: 'old'"),
         ("age", "is -999 in 1 rows, all others lie between 20 and 59"),
-        ("kind", "has 'a' and 'A', which differ in case only"),
+        ("kind", "has 'a' and 'A', which differ in case or spaces only"),
     }
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_seconds_since_1970_are_told(unit: int) -> None:
+    rows = pl.DataFrame({"ts": [(1_577_836_800 + 3600 * row) * unit for row in range(100)], "id": range(100)})
+    assert [(one.column, one.evidence) for one in odd_values(rows, rows)] == [
+        ("ts", "looks like seconds since 1970, from 2020-01-01 to 2020-01-05")
+    ]
 
 
 def test_rows_that_differ_in_the_key_only_and_thin_classes_are_told() -> None:

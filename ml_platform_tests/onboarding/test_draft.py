@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from ml_platform.errors import UserError
+from ml_platform.onboarding.code_files import built
 from ml_platform.onboarding.draft import Draft, draft
 from ml_platform.onboarding.plan import Choices
 from ml_platform.onboarding.scaffold import blank
@@ -109,6 +110,31 @@ def test_the_task_is_what_the_target_says(
     assert not compared or '(pl.col("y") >= 300).cast(pl.Int64)' in found.files["features.py"]
 
 
+@pytest.mark.parametrize(
+    ("values", "task", "made"),
+    [
+        (["Yes", " yes", "NO ", "No", None], "binary_classification", [1, 1, 0, 0, None]),
+        (["red", "Red ", "green", "blue", None], "multiclass_classification", ["red", "red", "green", "blue", None]),
+    ],
+)
+def test_a_target_written_in_several_ways_is_made_one(
+    tmp_path: Path, values: list[str | None], task: str, made: list[Any]
+) -> None:
+    found = drafted(written(tmp_path, table(id=range(ROWS), y=values * (ROWS // 5))), "y")
+    assert found.use_case.task == task
+    assert any("written in 4 ways by case and spaces" in reason for _, reason in found.decisions)
+    assert built(found.files["features.py"], pl.DataFrame({"y": values}))["y"].to_list() == made
+
+
+@pytest.mark.parametrize(("target", "made"), [("y", [1234.5, -2.0]), ("y >= 1000", [1, 0])])
+def test_a_target_with_a_decimal_comma_is_a_number(tmp_path: Path, target: str, made: list[float]) -> None:
+    values = [f"{row},{row % 90 + 10} €" for row in np.random.default_rng(0).permutation(3 * ROWS)[:ROWS]]
+    found = drafted(written(tmp_path, table(id=range(ROWS), y=values)), target)
+    assert found.use_case.task == ("regression" if target == "y" else "binary_classification")
+    rows = built(found.files["features.py"], pl.DataFrame({"y": ["1.234,50 €", "-2 €"]}))
+    assert rows["y"].to_list() == made
+
+
 def test_rows_that_nothing_names_are_numbered(tmp_path: Path) -> None:
     rows = table(y=[row % 2 for row in range(ROWS)]).with_columns(pl.col("size").round(0))
     found = drafted(written(tmp_path, pl.concat([rows, rows])), "y")
@@ -140,9 +166,22 @@ def test_what_makes_no_use_case_is_said_in_a_sentence(
         drafted(written(tmp_path, rows), **choices)
 
 
-def test_names_that_the_platform_keeps_for_itself_are_not_read(tmp_path: Path) -> None:
-    found = drafted(written(tmp_path, table(id=range(ROWS), partition=1)), "size")
-    assert "# partition is not read: has a name that the platform keeps for itself" in found.files["defs.yaml"]
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("partition", "has a name that the platform keeps for itself"),
+        ("{{x}}", "has a name that the platform keeps for itself"),
+        ("SIZE", "differs from size in case only"),
+    ],
+)
+def test_columns_whose_names_no_table_can_have_are_not_read(tmp_path: Path, name: str, why: str) -> None:
+    found = drafted(written(tmp_path, table(id=range(ROWS), **{name: 1})), "size")
+    assert f"# {name} is not read: {why}; rename it in the source" in found.files["defs.yaml"]
+
+
+def test_texts_that_look_like_templates_are_no_choices(tmp_path: Path) -> None:
+    found = drafted(written(tmp_path, table(id=range(ROWS), kind=["{{a}}", "b"] * (ROWS // 2))), "size")
+    assert found.use_case.contract.columns["kind"].one_of is None
 
 
 def test_a_column_with_quotes_and_colons_in_its_name_is_written_right(tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ def test_compressed_files_and_json_lines_and_parquet_are_read(tmp_path: Path) ->
         assert found.rows.cast(pl.Int64).row(0) == (1, 2)
 
 
+@pytest.mark.parametrize("title", ["Sales of 2020\n\n", "Sales of 2020,,,\n,,,\n"])
+def test_a_title_above_the_header_is_told(tmp_path: Path, title: str) -> None:
+    (tmp_path / "x.csv").write_text(title + "a,b,c,d\n" + "1,2,3,4\n" * 9)
+    with pytest.raises(UserError, match=r"line 1 has 1 of 4 values, so it is a title .* stands above line 3"):
+        sniffed(tmp_path / "x.csv")
+
+
 def test_a_folder_is_a_glob_and_files_named_after_days_are_partitions(tmp_path: Path) -> None:
     for folder, names in (("some", ("one", "two")), ("days", ("2024-01-01", "2024-01-02"))):
         (tmp_path / folder).mkdir()
