@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Self
 from uuid import uuid4
 
+from dagster._time import get_current_datetime
 from pydantic import BaseModel, ConfigDict, Field
 from upath import UPath
 
@@ -219,5 +220,5 @@ def open_incidents(lake: Lake, use_case: str | None = None) -> list[Incident]:
 
 
 def moment() -> datetime:
-    """Now, in UTC."""
-    return datetime.now(UTC)
+    """Now, in UTC, by the clock that Dagster's sensors go by."""
+    return get_current_datetime()
