@@ -27,6 +27,8 @@ SHOWN_EXAMPLES = 3
 MONITORING = "monitoring"
 FAILURE_CLASS, SEVERITY = "failure_class", "severity"  # of the metadata of a failure, where a stage says them
 MOST_TOLD = 500
+MARKED = "This run has been marked as failed from outside the execution context."
+"""What Dagster says where it knows no more: its code server, of a process that is gone, and its UI."""
 ENDS: tuple[
     Literal[dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_CANCELED],
     ...,
@@ -118,7 +120,8 @@ def _usual(project: Project, check: dg.AssetCheckKey) -> Severity:
 
 
 def _severity(project: Project, verdict: dg.AssetCheckEvaluation) -> Severity:
-    if verdict.severity is dg.AssetCheckSeverity.WARN:
+    kind = _kind(verdict.asset_check_key)
+    if kind == "check_failed" and verdict.severity is dg.AssetCheckSeverity.WARN:  # drift only ever warns
         return "low"
     return _said_severity(verdict.metadata) or _usual(project, verdict.asset_check_key)
 
@@ -213,8 +216,11 @@ def root_cause(error: SerializableErrorInfo) -> str:
 
 def _error(event: dg.DagsterEvent) -> str:
     """Why a step or a run failed."""
-    error = getattr(event.event_specific_data, "error", None)
-    return root_cause(error) if error else event.message or "it does not say why."
+    if error := getattr(event.event_specific_data, "error", None):
+        return root_cause(error)
+    if event.message == MARKED:
+        return "its process was killed, or somebody has marked it as failed; its log says more."
+    return event.message or "it does not say why."
 
 
 def _partitions(project: Project, run: dg.DagsterRun, assets: Sequence[dg.AssetKey]) -> Sequence[str]:

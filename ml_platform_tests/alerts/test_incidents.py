@@ -214,6 +214,15 @@ def test_a_run_that_was_killed_is_told_when_monitoring_finds_out(tmp_path: Path)
         assert watch.console[1:] == ["[resolved] tiny: the run of tiny failed, 2024-01-02"]
 
 
+def test_a_run_that_the_code_server_has_lost_is_told_in_words(tmp_path: Path) -> None:
+    with tiny_project(tmp_path, {"tiny": Variant()}) as project:
+        project.instance.report_run_failed(planned(project, "tiny"))  # as it does, without a reason
+        watch = Watch(project)
+        watch.look()
+        (line,) = watch.console
+        assert line.endswith(": its process was killed, or somebody has marked it as failed; its log says more.")
+
+
 def test_a_check_without_a_verdict_is_told(tmp_path: Path) -> None:
     with tiny_project(tmp_path, {"tiny": Variant()}) as project:
         ended(project, "tiny", dg.DagsterEventType.RUN_SUCCESS)
@@ -226,15 +235,20 @@ def test_a_check_without_a_verdict_is_told(tmp_path: Path) -> None:
 
 
 def ended(project: Project, name: str, end: dg.DagsterEventType, message: str | None = None) -> None:
-    """A run over the second day of the step of data, of which nothing is known but what was planned and its end."""
-    run = project.instance.create_run_for_job(
+    """A run of which nothing is known but what was planned and its end."""
+    run = planned(project, name)
+    project.instance.report_dagster_event(DagsterEvent(end.value, run.job_name, message=message), run.run_id)
+
+
+def planned(project: Project, name: str) -> dg.DagsterRun:
+    """A run over the second day of the step of data."""
+    return project.instance.create_run_for_job(
         project.definitions.resolve_implicit_global_asset_job_def(),
         asset_selection=frozenset(
             dg.AssetKey([name, stage]) for stage in ("raw_data", "quarantine", "validated_data", "features")
         ),
         tags={"dagster/partition": "2024-01-02"},
     )
-    project.instance.report_dagster_event(DagsterEvent(end.value, run.job_name, message=message), run.run_id)
 
 
 def test_a_partition_that_is_not_there_by_its_deadline_is_told_until_it_is(tmp_path: Path) -> None:
