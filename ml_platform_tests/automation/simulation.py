@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from time import monotonic
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -13,37 +14,62 @@ from dagster._core.test_utils import freeze_time
 from ml_platform.automation.requests import RANGE_TAGS
 from ml_platform.cli.execution import QUIET
 from ml_platform.cli.project import Project
+from ml_platform.cli.run import run_use_case
+from ml_platform.use_case.words import DATA
+from ml_platform_tests.alerts.receivers import Inbox
+from ml_platform_tests.automation.killing import Killed
 
 ZONE = ZoneInfo("Europe/Berlin")
 GROUPS = {"features": "data", "model": "model", "predictions": "predictions"}
+ALERTS = "alerts"
+
+
+class Asked(NamedTuple):
+    """What a run is over: a group of stages, and the first and last partition."""
+
+    group: str
+    first: str
+    last: str
 
 
 @dataclass(frozen=True)
 class Launched:
-    """A run that was asked for, by which schedule or sensor, and whether all of it was published."""
+    """A run that was asked for, by which schedule or sensor, how it ended, when and in how many real seconds."""
 
     by: str
     group: str
     first: str
     last: str
-    good: bool
+    end: str
+    """`good` if all of it was published, `refused` if not, or `killed`."""
+    at: datetime
+    seconds: float
 
     def __str__(self) -> str:
         span = self.first if self.first == self.last else f"{self.first}..{self.last}"
-        return f"{self.by}: {self.group} {span} {'good' if self.good else 'refused'}"
+        return f"{self.by}: {self.group} {span} {self.end}"
 
 
 @dataclass
 class Simulation:
-    """The daemon on a clock that is set by hand; each run is executed at once, in this process."""
+    """The daemon on a clock that is set by hand; each run is executed at once, in this process.
+
+    All else looks before the alerts do, so that these tell what has just happened.
+    """
 
     project: Project
     clock: datetime
     """Naive, in Berlin."""
+    inbox: Inbox = field(default_factory=Inbox)
+    """What the alerts tell."""
     launched: list[Launched] = field(default_factory=list)
     said: dict[str, str | None] = field(default_factory=dict)
     """Why each schedule and sensor asked for nothing, when it was looked at last."""
     cursors: dict[str, str | None] = field(default_factory=dict)
+    told: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
+    """The messages, each with the moment that it came at."""
+    kill_in: dg.AssetKey | None = None
+    """The table in which the next run's process is killed, as soon as it has published there."""
 
     @property
     def now(self) -> datetime:
@@ -69,21 +95,44 @@ class Simulation:
                     done = schedule.evaluate_tick(context)
                 self._take(schedule.name, done)
         for sensor in self.repository.sensor_defs:
-            looking = dg.build_sensor_context(
-                self.project.instance, cursor=self.cursors.get(sensor.name), resources=self.resources
-            )
-            with freeze_time(self.now), looking as context:
-                seen = sensor.evaluate_tick(context)
-            self.cursors[sensor.name] = seen.cursor
-            self._take(sensor.name, seen)
+            if sensor.name != ALERTS:
+                self._take(sensor.name, self._look(sensor))
+        self._tell()
         return [str(one) for one in self.launched[known:]]
+
+    def by_hand(self, moment: str, use_case: str, first: str, last: str) -> None:
+        """Somebody brings in days by the command line, at a moment before the next tick of a schedule."""
+        self.clock, begin = datetime.fromisoformat(moment), monotonic()
+        good, _ = run_use_case(self.project, use_case, first, last, stages=DATA, quiet=True)
+        self._enter("person", Asked("data", first, last), "good" if good else "refused", monotonic() - begin)
+
+    def _look(self, sensor: dg.SensorDefinition) -> Any:
+        looking = dg.build_sensor_context(
+            self.project.instance,
+            cursor=self.cursors.get(sensor.name),
+            resources=self.resources,
+            repository_def=self.repository,
+        )
+        with freeze_time(self.now), looking as context:
+            seen = sensor.evaluate_tick(context)
+        self.cursors[sensor.name] = seen.cursor
+        return seen
+
+    def _tell(self) -> None:
+        for sensor in self.repository.sensor_defs:
+            if sensor.name == ALERTS:
+                self.said[ALERTS] = self._look(sensor).skip_message
+        self.told += [(self.clock, message) for message in self.inbox.messages[len(self.told) :]]
 
     def _take(self, by: str, done: Any) -> None:
         name = by.partition("__")[2]
         self.said[name] = done.skip_message
-        for request in done.run_requests or ():
-            first, last = (request.tags.get(tag, "") for tag in RANGE_TAGS)
-            group = next(GROUPS[key.path[-1]] for key in request.asset_selection if key.path[-1] in GROUPS)
+        # what is of no assets is the project's housekeeping
+        for request in [one for one in done.run_requests or () if one.asset_selection]:
+            if self.kill_in is not None:
+                self._kill(name, request, self.kill_in)
+                continue
+            begin = monotonic()
             result = self.project.job.execute_in_process(
                 instance=self.project.instance,
                 asset_selection=request.asset_selection,
@@ -91,7 +140,26 @@ class Simulation:
                 run_config=QUIET,
                 raise_on_error=False,
             )
-            self.launched.append(Launched(name, group, first, last, result.success))
+            self._enter(name, _asked(request), "good" if result.success else "refused", monotonic() - begin)
+
+    def _kill(self, name: str, request: dg.RunRequest, key: dg.AssetKey) -> None:
+        table, asked, self.kill_in = self.project.lake.table(key), _asked(request), None
+        begin = monotonic()
+        with Killed(self.project, request, lambda: asked.last in map(str, table.row_counts())) as killed:
+            self._enter(name, asked, "killed", monotonic() - begin)
+            self._tell()
+            begin = monotonic()
+            end = "good" if killed.tried_again() else "refused"
+            self._enter("retry", asked, end, monotonic() - begin)
+
+    def _enter(self, by: str, asked: Asked, end: str, seconds: float) -> None:
+        self.launched.append(Launched(by, asked.group, asked.first, asked.last, end, self.clock, seconds))
+
+
+def _asked(request: dg.RunRequest) -> Asked:
+    stages = [key.path[-1] for key in request.asset_selection or ()]
+    first, last = (request.tags.get(tag, "") for tag in RANGE_TAGS)
+    return Asked(next(GROUPS[stage] for stage in stages if stage in GROUPS), first, last)
 
 
 def _last_tick(schedule: dg.ScheduleDefinition, after: datetime, until: datetime) -> datetime | None:
