@@ -474,9 +474,9 @@ def test_several_mistakes_are_told_at_once() -> None:
             "no key may be called 'model', which is a column of scores; rename it in the source.",
         ),
         (
-            {"contract": {"key": ["Id"], "columns": {"Id": {"type": "int64"}, "ID": {"type": "int64"}}}},
+            {"contract": {"columns": {"ID": {"type": "int64"}}}},
             ("contract", "columns", "ID"),
-            "'ID' and 'Id' differ in case only, which a table cannot hold; rename one at the source.",
+            "'ID' and 'id' differ in case only, which a table cannot hold; rename one at the source.",
         ),
         (
             {"gates": [{"metric": "f1"}]},

@@ -16,6 +16,7 @@ from ml_platform.onboarding.plan import Choices
 from ml_platform.onboarding.project_files import place_of, write
 from ml_platform.references import did_you_mean
 
+GUIDE, GATES = "docs/your_own_data.md", "docs/gates.md"
 EVERY = ("day", "week", "month", "none")
 
 
@@ -60,8 +61,14 @@ def init(
     for path in written:
         console.print(f"  {escape(os.path.relpath(path))}", soft_wrap=True)
     there = "" if Path.cwd().is_relative_to(folder) else f"cd {os.path.relpath(folder)} && "
-    console.print(f"\n[bold]Next[/bold]\n  {escape(there)}ml-platform run {name}", soft_wrap=True)
-    console.print("  ml-platform dev", soft_wrap=True)
+    console.print("\n[bold]Next[/bold]")
+    for command, what in (
+        (f"{there}ml-platform run {name}", "train, judge and predict"),
+        ("ml-platform dev", "look at it in the Dagster UI"),
+        ("ml-platform reference", "what each key of defs.yaml means"),
+    ):
+        console.print(f"  {escape(command)}  [dim]{what}[/dim]", soft_wrap=True)
+    console.print(f"The way from here: {GUIDE}; when a check is red: {GATES}.", soft_wrap=True)
 
 
 def _drafted(
@@ -122,4 +129,4 @@ def _show(console: Console, drafted: Any) -> None:
         colour = "red" if danger.leaves_out else "yellow"
         sentence = f"[bold]{escape(danger.column)}[/bold] {escape(danger.evidence)}\n[dim]{escape(danger.done)}[/dim]"
         warned.add_row(f"  [{colour}]![/{colour}]", sentence)
-    console.print(warned)
+    console.print(warned if drafted.dangers else "  nothing dangerous was found")

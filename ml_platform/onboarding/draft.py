@@ -107,9 +107,8 @@ def _timing(data: Data, choices: Choices, target: str, *, daily_files: bool) -> 
         moments = data.typed[column].cast(pl.Datetime("us"))
         schedule = choose_schedule(moments, choices.every, daily_files=daily_files)
         if isinstance(schedule, Schedule):
-            chosen = (
-                "as given" if choices.time else "the likeliest column; another one with --time, none with --every none"
-            )
+            likeliest = f"the likeliest of {', '.join(columns)}" if columns[1:] else "the likeliest column"
+            chosen = "as given" if choices.time else f"{likeliest}; another one with --time, none with --every none"
             return Timing(column, schedule, chosen)
         reasons.append(f"{column} cannot cut the rows: {schedule}")
     if choices.every:

@@ -14,7 +14,7 @@ from ml_platform.use_case import Task
 
 ALL = "all rows"
 QUARANTINED = "those rows go to quarantine"
-UNKNOWN = "add it to source.missing, or make it null in a transform"
+UNKNOWN = "add it to source.missing and remove nullable: false, or make it null in a transform"
 KEPT = "kept; look at it"
 TWINS = 0.001
 DRIFT, SIGMAS = 0.25, 6.0

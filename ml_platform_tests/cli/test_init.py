@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from ml_platform.cli import app
+from ml_platform.cli.init import GATES, GUIDE
 from ml_platform.cli.run import run_use_case
 from ml_platform_tests.conftest import opened
 from ml_platform_tests.onboarding.dirty import write_customers
 
+ROOT = Path(__file__).parents[2]
 ROWS = 600
 
 
@@ -116,6 +118,18 @@ def test_a_name_is_never_written_over(fruit: Path) -> None:
     assert again.exit_code == 2
     assert "nothing is ever written over" in again.stderr
     assert (fruit / "shop/shop/defs/apples/defs.yaml").read_text() == text
+
+
+def test_data_without_a_danger_is_said_to_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    rows = {name: rng.normal(size=ROWS) for name in ("a", "b", "c")}
+    pl.DataFrame({"id": range(ROWS), "y": rows["a"] > 0.5 * rows["b"], **rows}).write_csv(tmp_path / "x.csv")
+    monkeypatch.chdir(tmp_path)
+    assert "nothing dangerous was found" in init("clean", "--data", "x.csv", "--target", "y", "--project", "p").output
+
+
+def test_the_pages_it_points_to_are_there() -> None:
+    assert all((ROOT / page).is_file() for page in (GUIDE, GATES))
 
 
 def test_outside_a_project_it_says_how_to_make_one(fruit: Path) -> None:
