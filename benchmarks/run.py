@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -239,6 +240,14 @@ def drift(settings: Settings) -> None:
     print("", *tables, report.targets(found), sep="\n\n", flush=True)
 
 
+def week(_: Settings) -> None:
+    """Weeks of the shipped use case on a simulated clock, with faults: what happens by itself is what is expected."""
+    with TemporaryDirectory(prefix="ml-platform-week-") as folder:
+        begun = [sys.executable, "-m", "benchmarks.week", folder]
+        if code := subprocess.run(begun, check=False).returncode:
+            raise SystemExit(code)
+
+
 SCENARIOS: dict[str, Callable[[Settings], None]] = {
     "day": day,
     "month": month,
@@ -247,6 +256,7 @@ SCENARIOS: dict[str, Callable[[Settings], None]] = {
     "unchanged": unchanged,
     "definitions": definitions,
     "drift": drift,
+    "week": week,
     "tenfold": tenfold,
 }
 BIG = {"tenfold"}
