@@ -27,7 +27,7 @@ def test_the_folder_has_every_part_and_a_page_that_leads_to_all_of_them(register
     files = {file.name for file in folder.iterdir()}
     assert files == {
         *("index.md", "pipeline.svg", "pipeline.mmd", "payments.yaml", "use_case.json", "gates.csv"),
-        *("model_card.html", "lineage.json", "ledger.csv", "runs.csv"),
+        *("model_card.html", "lineage.json", "ledger.csv", "runs.csv", "dashboard.json", "alert_rules.yml"),
     }
     index = (folder / "index.md").read_text()
     assert all(f"]({name})" in index for name in files - {"index.md"})

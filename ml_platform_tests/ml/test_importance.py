@@ -119,7 +119,7 @@ def test_an_entity_of_many_equal_rows_counts_once() -> None:
 def test_one_class_is_refused() -> None:
     rows = table(50, "binary_classification", seed=8).with_columns(y=pl.lit(0.0))
     with pytest.raises(
-        ValueError, match=r"^the importance of features needs both classes, 0 of 50 rows are positive; use"
+        ValueError, match=r"^the importance of features needs both classes, 0 of 50 rows are positive; hold out more"
     ):
         importance(linear("binary_classification"), rows)
 

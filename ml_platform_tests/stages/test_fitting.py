@@ -202,7 +202,9 @@ def test_a_model_that_the_tracking_server_did_not_take_is_kept_and_not_fitted_ag
 
     monkeypatch.setattr(fitting, "fit", counted)
     settings = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    variant = replace(SEARCHING, days=8)
+    # stages wait for a server that is away; here it stays away
+    stop = {"transient": {"do": "stop"}}
+    variant = replace(SEARCHING, days=8, changes={**SEARCHING.changes, "failures": stop})
     with (
         served(tmp_path) as server,
         tiny_project(tmp_path, {"served": variant}, MLFLOW_TRACKING_URI=server.uri, **settings) as project,
