@@ -90,9 +90,9 @@ def test_what_is_no_table_is_said_in_a_sentence(tmp_path: Path, content: bytes, 
 def test_an_address_of_an_object_store_stays_as_it_is() -> None:
     from upath import UPath
 
-    UPath("memory://shop/x.csv").write_text("a;b\n1;2\n")
-    found = sniff("memory://shop/x.csv", "memory://shop/x.csv")
-    assert (found.source.path, found.source.delimiter, found.rows.row(0)) == ("memory://shop/x.csv", ";", ("1", "2"))
+    UPath("memory://sniffed/x.csv").write_text("a;b\n1;2\n")
+    found = sniff("memory://sniffed/x.csv", "memory://sniffed/x.csv")
+    assert (found.source.path, found.source.delimiter, found.rows.row(0)) == ("memory://sniffed/x.csv", ";", ("1", "2"))
 
 
 def test_no_file_and_a_folder_of_several_kinds_are_said(tmp_path: Path) -> None:
