@@ -32,7 +32,7 @@ def postgres() -> Iterator[str]:
         if user is not None:
             for path in (folder, folder / "password"):
                 shutil.chown(path, user)
-        data, port = folder / "data", _free_port()
+        data, port = folder / "data", free_port()
         initdb = [programs / "initdb", "-D", data, "-U", "shop", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale"]
         subprocess.run([*initdb, "-N", f"--pwfile={folder}/password"], check=True, capture_output=True, user=user)
         options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} {SETTINGS}"
@@ -49,7 +49,8 @@ def _other_user() -> str:
     return next(name for name in ("postgres", "nobody") if name in names)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]

@@ -6,8 +6,8 @@ from ml_platform.automation.conditions import conditions_sensor
 from ml_platform.automation.due import watches_files
 from ml_platform.automation.files import files_sensor
 from ml_platform.automation.schedules import data_schedule, training_schedule
-from ml_platform.automation.sensors import MONITORING, champion_sensor, predictions_sensor, retraining_sensor
-from ml_platform.use_case import STAGES, UseCase
+from ml_platform.automation.sensors import champion_sensor, predictions_sensor, retraining_sensor
+from ml_platform.use_case import UseCase
 
 
 def schedules(use_case: UseCase) -> list[dg.ScheduleDefinition]:
@@ -21,9 +21,7 @@ def schedules(use_case: UseCase) -> list[dg.ScheduleDefinition]:
 def sensors(use_case: UseCase) -> list[dg.SensorDefinition]:
     """The sensors of a use case."""
     status = dg.DefaultSensorStatus.RUNNING if use_case.automation.on else dg.DefaultSensorStatus.STOPPED
-    found: list[dg.SensorDefinition] = [champion_sensor(use_case, status)]
-    if MONITORING in STAGES:
-        found.append(retraining_sensor(use_case, status))
+    found: list[dg.SensorDefinition] = [champion_sensor(use_case, status), retraining_sensor(use_case, status)]
     if use_case.automation.mode == "declarative":
         return [*found, conditions_sensor(use_case, status)]
     if watches_files(use_case):

@@ -12,7 +12,7 @@ from ml_platform.partitions import cutoff_partitions, data_partitions, known_by,
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.execution import MADE_OF
 from ml_platform.stages.ledger import ledger_key
-from ml_platform.stages.record import newest_materializations
+from ml_platform.stages.record import metadata_of, newest_materializations
 from ml_platform.use_case import FilesSource, Stage, UseCase
 
 TRIES = 3
@@ -89,8 +89,7 @@ def newest_move(instance: dg.DagsterInstance, use_case: UseCase) -> tuple[int, i
 def newest_metadata(instance: dg.DagsterInstance, key: dg.AssetKey) -> tuple[int, dict[str, Any]]:
     """The newest materialization of an asset, 0 where there is none, and what its metadata says."""
     for one in instance.fetch_materializations(key, limit=1).records:
-        if one.asset_materialization:
-            return one.storage_id, {name: shown.value for name, shown in one.asset_materialization.metadata.items()}
+        return one.storage_id, metadata_of(one.asset_materialization)
     return 0, {}
 
 

@@ -7,12 +7,11 @@ import dagster as dg
 from ml_platform.automation.due import due_cutoff, newest_metadata, newest_move, outdated, published, since_cutoff
 from ml_platform.automation.requests import JOB, not_running, run_requests, waits_for
 from ml_platform.stages import ledger
+from ml_platform.stages.attributes import asset_key
+from ml_platform.stages.monitoring import RETRAINING
 from ml_platform.stages.work import RESOURCES, Work
 from ml_platform.use_case import UseCase
 from ml_platform.use_case.words import MODEL, PREDICTIONS
-
-MONITORING: str = "monitoring"
-RETRAINING = "retraining"
 
 
 def predictions_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -76,8 +75,7 @@ def retraining_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.S
     """The model of the newest cutoff, once for each time that monitoring wants one."""
 
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        key = dg.AssetKey([use_case.name, MONITORING])
-        event, shown = newest_metadata(context.instance, key)
+        event, shown = newest_metadata(context.instance, asset_key(use_case, "monitoring"))
         asked = shown.get(RETRAINING, {})
         if not asked.get("wanted") or context.cursor == str(event):
             return dg.SkipReason("Monitoring asks for no model, or for the one that was asked for already.")

@@ -20,7 +20,7 @@ from ml_platform.components.use_case import stage_definitions
 from ml_platform.partitions import span
 from ml_platform.stages import ledger
 from ml_platform.stages.attributes import asset_key
-from ml_platform.stages.record import newest_materializations
+from ml_platform.stages.record import metadata_of, newest_materializations
 from ml_platform.stages.work import Work
 from ml_platform.use_case import Stage, UseCase
 
@@ -171,4 +171,4 @@ def _metadata(work: Work, key: dg.AssetKey, cutoff: str | None) -> dict[str, Any
     event = record.asset_materialization if record else None
     if event is None:
         return {}
-    return {**{name: value.value for name, value in event.metadata.items()}, **(event.tags or {})}
+    return {**metadata_of(event), **(event.tags or {})}

@@ -13,6 +13,7 @@ from ml_platform.exporter import series
 from ml_platform.exporter.series import Series
 from ml_platform.resources.lake import Lake
 from ml_platform.stages.attributes import ROW_COUNTS, STAGE_TAG
+from ml_platform.stages.record import metadata_of
 from ml_platform.use_case.words import MODEL, SEVERITIES
 
 BY_METADATA = {
@@ -65,13 +66,13 @@ def _assets(instance: dg.DagsterInstance, graph: AssetGraph) -> Iterator[Reading
             yield from _newest(use_case, stage, last)
     for key in sorted(ledgers & records.keys()):
         if last := records[key].last_materialization:
-            yield Reading(series.CHAMPION, [key.path[0]], _metadata(last).get("version") or 0)
+            yield Reading(series.CHAMPION, [key.path[0]], metadata_of(last.asset_materialization).get("version") or 0)
             yield Reading(series.CHAMPION_SINCE, [key.path[0]], last.timestamp)
 
 
 def _newest(use_case: str, stage: str, last: dg.EventLogEntry) -> Iterator[Reading]:
     """What the newest materialization of a stage tells."""
-    labels, metadata = [use_case, stage], _metadata(last)
+    labels, metadata = [use_case, stage], metadata_of(last.asset_materialization)
     yield Reading(series.PUBLISHED, labels, last.timestamp)
     yield from (Reading(one, labels, metadata[name]) for name, one in BY_METADATA.items() if name in metadata)
     if stage == "evaluation":
@@ -124,9 +125,3 @@ def _ticks(instance: dg.DagsterInstance) -> Iterator[Reading]:
         for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1):
             kind = state.instigator_type.value.lower()
             yield Reading(series.TICK, [state.instigator_name, kind, tick.status.value], tick.timestamp)
-
-
-def _metadata(entry: dg.EventLogEntry) -> dict[str, Any]:
-    materialization = entry.asset_materialization
-    assert materialization is not None
-    return {name: value.value for name, value in materialization.metadata.items()}

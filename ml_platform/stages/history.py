@@ -16,6 +16,7 @@ from ml_platform.stages.definition import StageDefinition
 from ml_platform.stages.execution import MADE_OF, UNCHANGED, fingerprinted
 from ml_platform.stages.monitoring import RETRAINING
 from ml_platform.stages.recipes import load
+from ml_platform.stages.record import metadata_of
 from ml_platform.stages.work import Work
 
 MANY = 200
@@ -59,8 +60,7 @@ def _records(instance: dg.DagsterInstance, key: dg.AssetKey, partition: Key) -> 
 
 
 def _metadata(record: dg.EventLogRecord) -> dict[str, Any]:
-    materialization = record.asset_materialization
-    return {name: value.value for name, value in materialization.metadata.items()} if materialization else {}
+    return metadata_of(record.asset_materialization)
 
 
 def _when(moment: float, run_id: str) -> str:

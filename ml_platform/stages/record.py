@@ -97,6 +97,11 @@ def newest_before(instance: dg.DagsterInstance, key: dg.AssetKey, partition: Key
     return newest_materializations(instance, key, [max(earlier)])[max(earlier)] if earlier else None
 
 
+def metadata_of(materialization: dg.AssetMaterialization | None) -> dict[str, Any]:
+    """The values of a materialization's metadata by name; none without one."""
+    return {name: value.value for name, value in materialization.metadata.items()} if materialization else {}
+
+
 def told(record: dg.EventLogRecord | None, name: str) -> Any:
     """A value of a materialization's metadata, None where it has none of that name."""
     found = record.asset_materialization.metadata.get(name) if record and record.asset_materialization else None

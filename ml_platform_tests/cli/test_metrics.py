@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from ml_platform.cli import app
 from ml_platform.cli.project import Project
+from ml_platform_tests.services import free_port
 
 
 def test_the_dashboard_and_the_rules_are_printed() -> None:
@@ -32,9 +33,7 @@ def test_a_port_in_use_is_told(payments: Project) -> None:  # noqa: ARG001 - it 
 
 @pytest.mark.usefixtures("payments")
 def test_it_serves_on_the_loopback_interface_until_it_is_ended() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "ml_platform", "metrics", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:

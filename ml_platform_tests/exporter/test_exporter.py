@@ -2,7 +2,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,17 +18,12 @@ from ml_platform.exporter.readings import readings
 from ml_platform.exporter.rules import RULES, rules_file
 from ml_platform.exporter.series import ALL, CHECKS_RED, RUNS
 from ml_platform.exporter.server import serve
+from ml_platform_tests.services import free_port
 
 PROMETHEUS = shutil.which("prometheus")
 HOST = "127.0.0.1"
 # what the stages of this project do not record, or only a daemon does
 NOT_HERE = {"ml_platform_tick_timestamp_seconds", "ml_platform_daemon_heartbeat_timestamp_seconds"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def values(project: Project) -> dict[tuple[str, ...], float]:
