@@ -1,9 +1,9 @@
-"""Dagster's SQLite event log, which stores a batch of events in one transaction and keeps its database engines."""
+"""Dagster's SQLite event log, which stores a batch of events in one transaction and keeps its connections open."""
 
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import closing, contextmanager
 from itertools import groupby
 from threading import RLock
 from typing import Any, NamedTuple, Self
@@ -16,12 +16,16 @@ from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.dialects.sqlite import Insert, insert
-from sqlalchemy.pool import NullPool
 
+KEPT_ENGINES = 8
+SCHEMA = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+VERSIONS = "alembic_version"
+REVISION, STAMP = "SELECT version_num FROM alembic_version", "INSERT INTO alembic_version VALUES (?)"
 MIRRORED = ASSET_EVENTS | ASSET_CHECK_EVENTS | set(EVENT_TYPE_TO_PIPELINE_RUN_STATUS)
 PLAN = insert(AssetCheckExecutionsTable)
 EVALUATE = PLAN.on_conflict_do_update(
@@ -33,15 +37,17 @@ EVALUATE = PLAN.on_conflict_do_update(
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     """The same files and rows as Dagster's own storage, which can read them and be put back at any time.
 
-    Dagster 1.13 stores each event of a batch in transactions of its own, and makes an engine for each of them, which
-    compiles its statements anew: seconds for a year of partitions. Drop this when Dagster's storage does better. Its
-    private methods are overridden and called here: look through it with each new version of Dagster.
+    Dagster 1.13 stores each event of a batch in transactions of its own, and opens the file for each of them: closing
+    it, SQLite writes its log back and removes it, which takes ten times as long as the event. Seconds for a year of
+    partitions. Drop this when Dagster's storage does better. Its private methods are overridden and called here: look
+    through it with each new version of Dagster.
     """
 
     def __init__(self, base_dir: str | None = None, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
         self._lock = RLock()  # Dagster's is not reentrant, and a batch has the run's shard and the index open at once
         self._open: dict[str, Connection] = {}
+        self._engines: dict[str, Engine] = {}
         self._there: set[str] = set()
         if base_dir:
             self._settle(base_dir)
@@ -86,6 +92,8 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             if mirrored:
                 with self.index_connection() as index:
                     self._mirror(index, [events[n] for n in mirrored], [rows[n] for n in mirrored])
+        # the UI waits for the file to change; what is committed lies in SQLite's log beside it
+        os.utime(self.path_for_shard(run_id))
 
     def _mirror(self, index: Connection, events: list[dg.EventLogEntry], rows: list[dict[str, Any]]) -> None:
         column = SqlEventLogStorageTable.c.id
@@ -124,15 +132,23 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             self._there.add(name)
         return name in self._there
 
+    def dispose(self) -> None:
+        """Close what is open."""
+        super().dispose()
+        with self._lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines.clear()
+
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._lock:
             if shard in self._open:
                 yield self._open[shard]
                 return
-            engine = _engine(self.conn_string_for_shard(shard))
+            engine = self._engine(shard)
             if shard not in self._initialized_dbs:
-                self._initdb(engine)
+                self._initdb(engine, for_index_shard=shard == INDEX_SHARD_NAME)
                 self._initialized_dbs.add(shard)
             with engine.connect() as connection, connection.begin():
                 self._open[shard] = connection
@@ -141,11 +157,38 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
                 finally:
                     del self._open[shard]
 
+    def _engine(self, shard: str) -> Engine:
+        """The engine of a file, which keeps its connection; that of the file used longest ago is closed for it."""
+        arguments = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+        engine = self._engines.pop(shard, None) or create_engine(
+            self.conn_string_for_shard(shard), connect_args=arguments
+        )
+        self._engines[shard] = engine
+        if len(self._engines) > KEPT_ENGINES:
+            self._engines.pop(next(iter(self._engines))).dispose()
+        return engine
 
-@lru_cache(maxsize=64)
-def _engine(address: str) -> Engine:
-    # without a pool, as in Dagster: no connection stays open and keeps others out
-    return create_engine(address, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        """Make the tables of a file that has none yet: a run's as the index has them, which takes one transaction."""
+        if for_index_shard or not self._is_like_index(str(engine.url.database)):
+            super()._initdb(engine, for_index_shard)
+
+    def _is_like_index(self, file: str) -> bool:
+        """Whether a run's file has the index's tables, made now if it has none; one of another version is Dagster's."""
+        with self.index_connection() as index:
+            schema = index.execute(text(SCHEMA)).scalars().all()
+            revision = index.execute(text(REVISION)).scalar()
+        with closing(sqlite3.connect(file, SQLITE_BUSY_TIMEOUT_SECONDS, isolation_level=None)) as run:
+            run.execute("PRAGMA journal_mode=WAL")
+            run.execute("BEGIN IMMEDIATE")  # another process may be at it
+            tables = {name for (name,) in run.execute("SELECT name FROM sqlite_master")}
+            if not tables:
+                for statement in schema:
+                    run.execute(statement)
+                run.execute(STAMP, (revision,))
+            is_like_index = not tables or (VERSIONS in tables and run.execute(REVISION).fetchone() == (revision,))
+            run.execute("COMMIT")
+        return is_like_index
 
 
 class _Stored(NamedTuple):

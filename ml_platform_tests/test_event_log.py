@@ -1,14 +1,17 @@
-"""Batches and kept engines change the speed of Dagster's event log, not what is in it."""
+"""Batches and open connections change the speed of Dagster's event log, not what is in it."""
 
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationPlanned,
@@ -26,7 +29,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 
-from ml_platform.event_log import BatchedSqliteEventLogStorage
+from ml_platform.event_log import KEPT_ENGINES, BatchedSqliteEventLogStorage
 from ml_platform.partitions import accepted_previews
 
 ROOT = Path(__file__).parents[1]
@@ -167,6 +170,40 @@ def contents(folder: Path, run_id: str) -> dict[tuple[str, str], list[dict[str, 
                 )
         database.close()
     return found
+
+
+def test_the_file_of_a_run_has_the_tables_that_dagster_makes(tmp_path: Path) -> None:
+    batched, own = BatchedSqliteEventLogStorage(str(tmp_path / "a")), SqliteEventLogStorage(str(tmp_path / "b"))
+    for storage in (batched, own):
+        storage.store_event(materialization("run", "a", None))
+    assert tables(batched) == tables(own)
+
+
+def tables(storage: SqliteEventLogStorage) -> tuple[set[str], list[str]]:
+    with closing(sqlite3.connect(storage.path_for_shard("run"))) as file:
+        statements = file.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        return {str(one) for (one,) in statements}, file.execute("SELECT * FROM alembic_version").fetchall()
+
+
+def test_who_watches_a_run_sees_each_event_at_once(tmp_path: Path) -> None:
+    storage, seen = BatchedSqliteEventLogStorage(str(tmp_path)), SimpleQueue[str]()
+    watcher = BatchedSqliteEventLogStorage(str(tmp_path))
+    watcher.watch("run", None, lambda event, _: seen.put(event.message))
+    for event in (materialization("run", "a", None), ordinary("run", "b", None, True)):
+        storage.store_event(event)
+        assert seen.get(timeout=10) == event.message
+    watcher.dispose()
+
+
+def test_no_more_files_stay_open_than_are_used(tmp_path: Path) -> None:
+    storage = BatchedSqliteEventLogStorage(str(tmp_path))
+    for number in range(3 * KEPT_ENGINES):
+        storage.store_event(materialization(f"run {number}", "a", None))
+    opened = {Path(file.path).name for file in psutil.Process().open_files() if str(tmp_path) in file.path}
+    assert len({name for name in opened if name.endswith(".db")}) == KEPT_ENGINES
+    storage.dispose()
+    assert not [file for file in psutil.Process().open_files() if str(tmp_path) in file.path]
+    assert not list((tmp_path / "history" / "runs").glob("*.db-wal"))
 
 
 def test_of_a_batch_that_is_refused_nothing_is_left(tmp_path: Path) -> None:

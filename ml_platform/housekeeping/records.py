@@ -74,7 +74,8 @@ def _remove_tags(index: Connection, old: ColumnElement[bool]) -> None:
 
 
 def _prune_shard(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove the database file that SQLite's event log has for each run."""
+    """Remove the database file that SQLite's event log has for each run, and what a killed run left beside it."""
     storage = instance.event_log_storage
     if isinstance(storage, SqliteEventLogStorage):
-        Path(storage.path_for_shard(run_id)).unlink(missing_ok=True)
+        for beside in ("", "-wal", "-shm"):
+            Path(f"{storage.path_for_shard(run_id)}{beside}").unlink(missing_ok=True)

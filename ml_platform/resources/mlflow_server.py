@@ -2,8 +2,9 @@
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -69,15 +70,21 @@ class MlflowServer(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 def _make_database(file: Path, artifacts: str) -> None:
-    """Make MLflow's database, whole or not at all: MLflow cannot mend one that was left half-made, or made by two."""
+    """Make MLflow's database, whole or not at all: MLflow cannot mend one that was left half-made, or made by two.
+
+    It is made in memory: by all of MLflow's migrations from the first on, of which each would wait for the disk.
+    """
     if file.exists():
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.{uuid4()}")
-    SqlAlchemyStore(f"{SQLITE}{unfinished}", artifacts).engine.dispose()
+    engine = SqlAlchemyStore("sqlite://", artifacts).engine
     try:
+        with closing(sqlite3.connect(unfinished)) as database, engine.connect() as made:
+            made.connection.driver_connection.backup(database)
+        engine.dispose()
         with suppress(FileExistsError):  # another process was first
             os.link(unfinished, file)
     finally:
