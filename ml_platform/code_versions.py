@@ -98,7 +98,7 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
 
 
 # known without opening the metadata of everything installed, which takes half a second
-_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow"}
 
 
 @functools.cache
