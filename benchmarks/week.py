@@ -23,9 +23,9 @@ from ml_platform_tests.alerts.receivers import http_server
 from ml_platform_tests.automation.journal import champions, incidents, runs
 from ml_platform_tests.automation.simulation import Simulation
 
-FIRST_DAY, SWITCHED_ON, LAST_DAY = date(2018, 4, 1), date(2018, 6, 6), date(2018, 7, 12)
+FIRST_DAY, SWITCHED_ON, LAST_DAY = date(2018, 4, 1), date(2018, 6, 6), date(2018, 7, 19)
 BAD, LATE, HUNG, KILLED = date(2018, 6, 7), date(2018, 6, 10), date(2018, 6, 12), date(2018, 6, 14)
-DRIFT_FROM, MOVED = date(2018, 6, 13), date(2018, 7, 12)
+DRIFT_FROM, MOVED = date(2018, 6, 13), date(2018, 7, 19)
 NOON = {BAD + timedelta(days=3), LATE + timedelta(days=2), HUNG + timedelta(days=1), MOVED}
 """The days at whose noon something is mended, or the alias moved."""
 LIMIT = "30 seconds"
@@ -92,11 +92,14 @@ RUNS: Expected = (
     ("06-15 00:35 files: data 2018-06-14 killed", "its process is killed when the raw data is published"),
     ("06-15 00:35 retry: data 2018-06-14 good", "Dagster runs it again"),
     ("06-15 00:35 predictions: predictions 2018-06-14 good", "they follow their features"),
-    *quiet(date(2018, 6, 15), date(2018, 7, 11)),
-    ("07-12 00:35 retraining: model 2018-07-11 good", "60,000 of its rows are since 06-14, when the drift was noticed"),
-    ("07-12 03:05 data: predictions 2018-07-11 good", "version 2 is champion; the schedule looks before the sensor"),
-    ("07-12 12:00 predictions: predictions 2018-07-11 good", "those of version 2 are made again by version 1"),
-    *quiet(date(2018, 7, 12), date(2018, 7, 12)),
+    *quiet(date(2018, 6, 15), date(2018, 7, 17)),
+    (
+        "07-18 00:35 retraining: model 2018-07-18 good",
+        "trained on 06-20 to 06-26; of 06-13 to 06-19 fewer than 60,000 rows are since 06-14, when drift was noticed",
+    ),
+    *quiet(date(2018, 7, 18), date(2018, 7, 18)),
+    ("07-19 12:00 predictions: predictions 2018-07-18 good", "those of version 2 are made again by version 1"),
+    *quiet(date(2018, 7, 19), date(2018, 7, 19)),
 )
 OF_DRIFT = "drift: the check no_drift of monitoring failed"
 INCIDENTS: Expected = (
@@ -116,16 +119,16 @@ INCIDENTS: Expected = (
     ("06-13 00:35..06-13 12:00 [high] the check complete of features failed 2018-06-12: 2", "resources: it hangs"),
     ("06-15 00:35..06-15 00:35 [high] the run of card_fraud failed 2018-06-14: 2", "until it was tried again"),
     (
-        f"06-15 00:35..07-12 03:05 [medium] {OF_DRIFT} 2018-06-14 .. 2018-07-11 (28): 29",
+        f"06-15 00:35..07-19 00:35 [medium] {OF_DRIFT} 2018-06-14 .. 2018-07-17 (34): 35",
         "the second day is enough to tell it from luck; told every day, and when version 2 has ended it",
     ),
-    ("07-12 00:35 [low] version 2 is champion: 1", "it passes the gates, next to version 1"),
-    (f"07-12 12:00 [medium] {OF_DRIFT} 2018-07-11: 1", "version 1 does not know the new state"),
-    ("07-12 12:00 [low] version 1 is champion: 1", "whoever moves it in MLflow, it is told"),
+    ("07-18 00:35 [low] version 2 is champion: 1", "it passes the gates, next to version 1"),
+    (f"07-19 12:00 [medium] {OF_DRIFT} 2018-07-18: 1", "version 1 does not know the new state"),
+    ("07-19 12:00 [low] version 1 is champion: 1", "whoever moves it in MLflow, it is told"),
 )
 CHAMPIONS: Expected = (
     ("promoted: version 1 of 2018-06-06 after none", "the quarter's model"),
-    ("promoted: version 2 of 2018-07-11 after 1", "because of the drift"),
+    ("promoted: version 2 of 2018-07-18 after 1", "because of the drift"),
     ("moved_in_mlflow: version 1 of 2018-06-06 after 2", "by hand"),
 )
 

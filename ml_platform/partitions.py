@@ -70,6 +70,14 @@ def cutoff_partitions(use_case: UseCase) -> dg.TimeWindowPartitionsDefinition | 
     return _definition(model.every, first_day, end, zone, weekday, end_offset=1)
 
 
+def newest_cutoff(use_case: UseCase, by: datetime) -> str | None:
+    """The newest cutoff that is reached at a moment, naive as the data is; None before the first."""
+    definition = cutoff_partitions(use_case)
+    # Dagster has the first cutoff before it is reached
+    keys = definition.get_partition_keys() if definition else []
+    return max((key for key in keys if day_of(key) <= by.date()), default=None)
+
+
 def lookback_steps(use_case: UseCase) -> int:
     """The number of partitions before its own that a partition of features looks at."""
     return ceil(use_case.features.lookback / SHORTEST[use_case.windows.every]) if use_case.windows else 0

@@ -19,6 +19,7 @@ from ml_platform.partitions import (
     lookback_steps,
     looked_at,
     looking_back_at,
+    newest_cutoff,
     span,
     windows_of,
 )
@@ -75,6 +76,7 @@ def test_without_partitions_there_is_nothing_to_map() -> None:
     case = use_case(partitions="none")
     assert data_partitions(case) is None
     assert cutoff_partitions(case) is None
+    assert newest_cutoff(case, datetime(2024, 3, 1)) is None
     assert looking_back_at(case, [None]) == []
     assert cutoff_mapping(case) is None
     assert lookback_steps(case) == 0
@@ -143,6 +145,23 @@ def test_a_cutoff_is_there_as_soon_as_it_is_reached(every: Cadence) -> None:
     # 2024-04-01 is a Monday and the first of a month
     assert keys_at(definition, datetime(2024, 3, 31, 23, 59))[-1] < "2024-04-01"
     assert keys_at(definition, datetime(2024, 4, 1))[-1] == "2024-04-01"
+
+
+@pytest.mark.parametrize(
+    ("every", "moment", "newest"),
+    [
+        ("day", "2024-01-07", None),
+        ("day", "2024-01-08", "2024-01-08"),
+        ("week", "2024-01-10 23:59", None),
+        ("week", "2024-01-11", "2024-01-11"),
+        ("week", "2024-01-17", "2024-01-11"),
+        ("month", "2024-01-31", None),
+        ("month", "2024-03-31", "2024-03-01"),
+    ],
+)
+def test_the_newest_cutoff_is_one_that_is_reached(every: Cadence, moment: str, newest: str | None) -> None:
+    case = use_case(model={"every": every, "weekday": "thursday"}, partitions={"end": None})
+    assert newest_cutoff(case, datetime.fromisoformat(moment)) == newest
 
 
 @pytest.mark.parametrize("every", CADENCES)

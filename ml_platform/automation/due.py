@@ -6,9 +6,10 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
+from dagster._time import get_current_datetime
 
 from ml_platform.io_managers.publishing import Key
-from ml_platform.partitions import cutoff_partitions, data_partitions, known_by, looked_at
+from ml_platform.partitions import data_partitions, known_by, looked_at, newest_cutoff
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.execution import MADE_OF
 from ml_platform.stages.ledger import ledger_key
@@ -67,17 +68,20 @@ def due_days(instance: dg.DagsterInstance, use_case: UseCase) -> list[Key]:
     ]
 
 
-def due_cutoff(instance: dg.DagsterInstance, use_case: UseCase) -> list[Key]:
-    """The newest cutoff if there is one and it has not been decided on; one that was refused, when features are new."""
-    definition = cutoff_partitions(use_case)
-    if definition is None:
+def due_cutoff(instance: dg.DagsterInstance, use_case: UseCase, wanted: str | None = None) -> list[Key]:
+    """The newest cutoff that is reached, or the wanted one, if neither it nor a later one has been decided on.
+
+    One that was refused is due again when features are new.
+    """
+    if use_case.windows is None:
         return [None]
-    newest = definition.get_last_partition_key()
-    if newest is None or newest in published(instance, use_case, "promotion"):
+    now = get_current_datetime(use_case.automation.time_zone).replace(tzinfo=None)
+    cutoff = wanted or newest_cutoff(use_case, now)
+    if cutoff is None or any(str(key) >= cutoff for key in published(instance, use_case, "promotion")):
         return []
-    tried = _judged(instance, use_case, "model", "trainable").get(newest, 0)
+    tried = _judged(instance, use_case, "model", "trainable").get(cutoff, 0)
     features = published(instance, use_case, "features")
-    return [newest] if not tried or any(features.get(day, 0) > tried for day in known_by(use_case, newest)) else []
+    return [cutoff] if not tried or any(features.get(day, 0) > tried for day in known_by(use_case, cutoff)) else []
 
 
 def newest_move(instance: dg.DagsterInstance, use_case: UseCase) -> tuple[int, int | None, str]:

@@ -72,16 +72,17 @@ def champion_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.Sen
 
 
 def retraining_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    """The model of the newest cutoff, once for each time that monitoring wants one."""
+    """The model of the cutoff that monitoring has decided on, once for each time that it wants one."""
 
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         event, shown = newest_metadata(context.instance, asset_key(use_case, "monitoring"))
         asked = shown.get(RETRAINING, {})
         if not asked.get("wanted") or context.cursor == str(event):
             return dg.SkipReason("Monitoring asks for no model, or for the one that was asked for already.")
-        due = not_running(context.instance, use_case, "model", due_cutoff(context.instance, use_case))
+        due = not_running(context.instance, use_case, "model", due_cutoff(context.instance, use_case, asked["cutoff"]))
         if not due:
-            return dg.SkipReason(f"{asked['why']} The model of the newest cutoff is there; it waits for the next one.")
+            why = f"{asked['cutoff']} is decided on, refused on the features as they are, or a run is at it."
+            return dg.SkipReason(f"{asked['why']} That of {why}")
         return dg.SensorResult(run_requests=run_requests(use_case, MODEL, due, str(event)), cursor=str(event))
 
     return dg.SensorDefinition(

@@ -2,24 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from ml_platform.use_case import Retraining
 
 SHOWN = 3
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class State:
-    """What is known on a day, the first after the newest partition.
+    """What is known, after the newest partition, of a model of `cutoff`: the newest cutoff that is reached by then.
 
     `departed` names what has drifted or become worse, since the day `since`. `models` has for the cutoff of each model
     trained so far the day that its training rows end before. `labels` is the number of labelled rows since that began
-    which a model of today would be trained on and the champion was not; `blocked` says in a sentence why no model could
-    be trained or promoted now, None where one could.
+    which the model would be trained on and the champion was not; `blocked` says in a sentence why it could not be
+    trained or promoted, None where it could.
     """
 
-    today: date
+    cutoff: date
     departed: Sequence[str]
     since: date | None
     models: Mapping[date, date]
@@ -31,13 +32,15 @@ class State:
 class Decision:
     """Whether a model shall be trained now, why or why not in a sentence, and how many were tried.
 
-    `tries` are the models that were trained on rows of the drift; `given_up` says that they were too many.
+    `tries` are the models that were trained on rows of the drift; `given_up` says that they were too many. There is a
+    `cutoff` if a model is wanted: its own.
     """
 
     wanted: bool
     why: str
     tries: int = 0
     given_up: bool = False
+    cutoff: date | None = None
 
 
 def decide(rules: Retraining, state: State) -> Decision:
@@ -53,16 +56,13 @@ def decide(rules: Retraining, state: State) -> Decision:
         why = f"{cause}, and {times} trained on rows of it did not end it; look at the data and the features."
         return Decision(False, f"Retraining is not wanted: {why}", tries, given_up=True)
     newest = max(state.models, default=None)
-    if newest is not None and newest + rules.cool_down > state.today:
-        until = newest + rules.cool_down
-        why = f"{cause}, but the newest model is of {newest}; the next one may be of {until}."
+    if newest is not None and (until := newest + max(rules.cool_down, DAY)) > state.cutoff:
+        why = f"{cause}, but the newest model is of {newest}; the next one waits for a cutoff of {until} or later."
         return Decision(False, f"Retraining is not wanted yet: {why}", tries)
+    found = f"a model of {state.cutoff} would be trained on {state.labels:,} labelled rows since then"
     if state.labels < rules.enough_labels:
-        found = f"a model of {state.today} would be trained on {state.labels:,} labelled rows since then"
         why = f"{cause}, but {found}; {rules.enough_labels:,} are needed."
         return Decision(False, f"Retraining is not wanted yet: {why}", tries)
     if state.blocked is not None:
         return Decision(False, f"Retraining is not wanted yet: {cause}, but {state.blocked}", tries)
-    return Decision(
-        True, f"Retraining is wanted: {cause}, and {state.labels:,} labelled rows since then can be trained on.", tries
-    )
+    return Decision(True, f"Retraining is wanted: {cause}, and {found}.", tries, cutoff=state.cutoff)

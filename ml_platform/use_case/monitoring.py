@@ -43,7 +43,8 @@ class Retraining(Block):
     enough_labels: int = Field(
         default=1_000,
         ge=1,
-        description="The least number of labelled rows since the drift began that a model of today would learn from.",
+        description="The least number of labelled rows since the drift began that the model of the newest cutoff would "
+        "learn from.",
     )
     cool_down: Duration = Field(
         default=timedelta(days=7), description="The least time between the newest cutoff and the next one."

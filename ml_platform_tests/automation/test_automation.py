@@ -17,13 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_platform.automation.definitions import schedules, sensors
+from ml_platform.automation.due import due_cutoff
 from ml_platform.automation.requests import LANE_TAG, MOST_RUNS, RANGE_TAGS, run_requests
 from ml_platform.automation.sensors import retraining_sensor
 from ml_platform.cli.project import Project
 from ml_platform.partitions import data_partitions
 from ml_platform.use_case.words import DATA, MODEL, PREDICTIONS
 from ml_platform_tests.examples import use_case
-from ml_platform_tests.tiny_project import FIRST, Variant, payments, run, tiny_project
+from ml_platform_tests.tiny_project import FIRST, Variant, payments, run, tiny_project, write_rows
 
 STOPPED = dg.DefaultSensorStatus.STOPPED
 
@@ -161,27 +162,42 @@ def test_monitoring_asks_for_a_model_once(automated: Project) -> None:
     assert look(automated, sensor, None).run_requests == []
     assert found(None, None).run_requests == []
     assert found({"wanted": False, "why": ""}, None).run_requests == []
-    asked = found({"wanted": True, "why": "The scores have drifted."}, None)
+    # the cutoff that it has counted for, whichever is the newest by now
+    asked = found({"wanted": True, "why": "The scores have drifted.", "cutoff": "2024-01-30"}, None)
     (request,) = asked.run_requests
     assert request.asset_selection == [dg.AssetKey(["tiny", stage]) for stage in MODEL]
-    assert request.tags[RANGE_TAGS[0]] == "2024-02-01"
+    assert [request.tags[tag] for tag in RANGE_TAGS] == ["2024-01-30"] * 2
     assert look(automated, sensor, asked.cursor).run_requests == []
-    again = found({"wanted": True, "why": "They have drifted on."}, asked.cursor)
+    again = found({"wanted": True, "why": "They have drifted on.", "cutoff": "2024-01-31"}, asked.cursor)
     assert again.run_requests[0].run_key != request.run_key
 
 
-def test_a_cutoff_that_is_decided_on_is_not_trained_again(automated: Project) -> None:
+def test_no_model_is_due_before_the_first_cutoff() -> None:
+    case = use_case(
+        model={"every": "week", "weekday": "thursday"},
+        partitions={"end": None},
+        automation={"time_zone": "Europe/Berlin"},
+    )
+    midnight = datetime(2024, 1, 11, tzinfo=ZoneInfo("Europe/Berlin"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        for moment, due in ((midnight - timedelta(seconds=1), []), (midnight, ["2024-01-11"])):
+            with freeze_time(moment):
+                assert due_cutoff(instance, case) == due
+
+
+@pytest.mark.parametrize("cutoff", ["2024-01-08", "2024-01-09"])
+def test_a_cutoff_is_not_trained_once_it_or_a_later_one_is_decided_on(automated: Project, cutoff: str) -> None:
+    write_rows(automated.folder, "tiny", Variant(days=8))
     for stages in (DATA, MODEL):
-        assert run(automated, "tiny", *stages)[0]
-    sensor = retraining_sensor(use_case(partitions={"end": "2024-01-08"}), STOPPED)
-    drifted = {"retraining": {"wanted": True, "why": "The scores have drifted."}}
+        assert run(automated, "tiny", *stages, days=8)[0]  # the later one alone
+    drifted = {"retraining": {"wanted": True, "why": "The scores have drifted.", "cutoff": cutoff}}
     event = dg.AssetMaterialization(dg.AssetKey(["tiny", "monitoring"]), metadata=drifted)
     automated.instance.report_runless_asset_event(event)
-    seen = look(automated, sensor, None)
+    seen = look(automated, retraining_sensor(use_case(), STOPPED), None)
     assert (seen.run_requests, seen.cursor) == ([], None)
-    assert (
-        seen.skip_message
-        == "The scores have drifted. The model of the newest cutoff is there; it waits for the next one."
+    assert seen.skip_message == (
+        f"The scores have drifted. That of {cutoff} is decided on, refused on the features as they are, "
+        "or a run is at it."
     )
 
 

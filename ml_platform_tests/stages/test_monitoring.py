@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -20,10 +21,10 @@ from ml_platform.stages.reference import reference
 from ml_platform_tests.tiny_project import Variant, payments, run, tiny_project, write_rows
 
 TRAINED_AT, DAYS = 21, 30
-SHIFTED, LATE = date(2024, 1, 25), date(2024, 1, 28)
+SHIFTED, LATE = date(2024, 1, 23), date(2024, 1, 28)
 WEEKS = Variant(
     changes={
-        "model": {"every": "day", "train_on": "7 days", "hold_out": "3 days"},
+        "model": {"every": "week", "train_on": "7 days", "hold_out": "3 days"},
         "monitoring": {"retraining": {"enough_labels": 300}},
     },
     rows=lambda day: shifted(day, labelled=day != LATE),
@@ -76,7 +77,7 @@ def test_a_shifted_feature_is_named_with_the_day_within_five_days_and_none_befor
     departed = watched.before.filter(verdict="departed").filter(pl.col("kind") != "performance")
     amount = departed.filter(column="amount", metric="mean")
     assert amount["partition"].min() == amount["since"].min()
-    assert SHIFTED <= amount["partition"].min() <= date(2024, 1, 29)  # type: ignore[operator]
+    assert SHIFTED <= amount["partition"].min() <= date(2024, 1, 27)  # type: ignore[operator]
     assert amount["since"].n_unique() == 1
     assert departed["partition"].min() == amount["partition"].min()
     reasons = {one.partition: str(one.reason) for one in watched.first.checks if one.name == "no_drift" and one.reason}
@@ -97,9 +98,20 @@ def test_the_numbers_of_each_partition_are_in_the_metadata_with_the_decision_on_
     assert latest["prediction_drift"] > 0.1
     assert "roc_auc" not in latest  # its labels are known a day later
     decision = latest["retraining"]
-    assert (decision["wanted"], decision["tries"]) == (True, 0)
-    # of the seven days that it would be trained on, 19 to 25 January, the last one is after the shift
-    assert decision["why"].endswith("since 2024-01-25, and 300 labelled rows since then can be trained on.")
+    assert (decision["wanted"], decision["tries"], decision["cutoff"]) == (True, 0, "2024-01-29")
+    # of the seven days that the model of this Monday would be trained on, 17 to 23 January, the last one is shifted
+    assert decision["why"].endswith(
+        "since 2024-01-23, and a model of 2024-01-29 would be trained on 300 labelled rows since then."
+    )
+
+
+def test_no_model_is_asked_for_before_the_first_cutoff(tmp_path: Path) -> None:
+    with tiny_project(tmp_path, {"tiny": Variant()}) as project:
+        assert run(project, "tiny", *DATA, "model", "evaluation", "promotion")[0]
+        succeeded, outcome = run(project, "tiny", *PREDICTIONS, days=2)
+        assert succeeded, outcome
+        decision = outcome.stages["monitoring"].latest["retraining"]
+        assert (decision["wanted"], decision["why"]) == (False, "Retraining is not wanted: no cutoff is reached yet.")
 
 
 def test_the_champion_is_held_to_rows_that_it_was_not_trained_on(watched: Watched) -> None:
