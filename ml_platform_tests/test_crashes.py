@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -12,8 +13,12 @@ import polars as pl
 import pytest
 from upath import UPath
 
+from ml_platform.alerts.project import Project
+from ml_platform.alerts.sensor import look
 from ml_platform.io_managers.reports import dump, load
 from ml_platform.ml.report import Report
+from ml_platform.resources.alerting import Alerts
+from ml_platform.use_case import Alerting
 from ml_platform_tests.drills import (
     DAYS,
     MODEL,
@@ -63,6 +68,29 @@ def test_a_killed_run_leaves_whole_partitions_and_the_next_one_computes_what_is_
     ):
         assert recorded <= unchanged <= stored
         assert described >= len(DAYS) - (stored - recorded)
+
+
+def test_what_a_killed_run_has_recorded_without_its_verdict_is_told_until_the_next_one_gives_it(
+    drilled: Drill, tmp_path: Path
+) -> None:
+    home = drilled.old.copy(tmp_path / "home")
+    project = Project({"drill": Alerting()}, dg.Definitions().resolve_asset_graph(), frozenset())
+    now = datetime.now(UTC)
+
+    def told() -> list[tuple[str, list[str]]]:
+        """The checks that gave no verdict, as an alert after the last run tells it."""
+        with home.instance() as instance:
+            book = look(instance, project, Alerts(), home.lake(), lambda _: None, now)
+        return [(one.subject, one.partitions) for one in book.incidents if one.kind == "check_missing"]
+
+    # the fourth of five chunks of raw data
+    assert drilled.warm.run(home, Job(end=End("record", 4, "after")))[0] == -signal.SIGKILL
+    with home.instance() as instance:
+        (killed,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        instance.report_run_failed(killed)
+    assert told() == [("readable of raw_data", DAYS[6:8])]
+    assert drilled.warm.run(home, Job())[0] == 0
+    assert told() == []
 
 
 def test_a_run_killed_at_the_first_commit_of_all_is_made_up_for(drilled: Drill, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from ml_platform.use_case import Kind
 WORDS: dict[Kind, str] = {
     "run_failed": "the run of {} failed",
     "check_failed": "the check {} failed",
+    "check_missing": "the check {} gave no verdict",
     "partition_late": "{} is late",
     "tick_failed": "the tick of {} failed",
     "drift": "drift: the check {} failed",

@@ -1,4 +1,4 @@
-"""What the runs that ended say: which checks are red or green or gave no verdict, which runs failed or succeeded."""
+"""What the runs that ended say: what their checks do, and which of them failed or succeeded."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,18 +14,15 @@ from dagster._core.storage.tags import (
 )
 from dagster_shared.error import SerializableErrorInfo
 
+from ml_platform.alerts.checks import judged, said_severity, unjudged
 from ml_platform.alerts.incidents import WHOLE, Finding
 from ml_platform.alerts.project import Project
-from ml_platform.stages.definition import EXAMPLES, FOLLOWS
 from ml_platform.stages.step import REFUSED
-from ml_platform.use_case import SEVERITIES, Kind, Severity
 from ml_platform.use_case.words import MODEL
 
 RUNS_AT_ONCE = 50
 EVENTS_AT_ONCE = 5_000
-SHOWN_EXAMPLES = 3
-MONITORING = "monitoring"
-FAILURE_CLASS, SEVERITY = "failure_class", "severity"  # of the metadata of a failure, where a stage says them
+FAILURE_CLASS = "failure_class"  # of the metadata of a failure, where a stage says it
 MOST_TOLD = 500
 MARKED = "This run has been marked as failed from outside the execution context."
 """What Dagster says where it knows no more: its code server, of a process that is gone, and its UI."""
@@ -38,6 +35,7 @@ TOLD_BY_A_RUN = {
     dg.DagsterEventType.ASSET_CHECK_EVALUATION,
     dg.DagsterEventType.STEP_FAILURE,
 }
+TOLD_BY_ONE_CUT_SHORT = TOLD_BY_A_RUN | {dg.DagsterEventType.ASSET_MATERIALIZATION}
 
 
 def ended_runs(instance: dg.DagsterInstance, read_to: int | None, since: datetime) -> list[dg.EventLogRecord]:
@@ -60,85 +58,16 @@ def findings(
     for end in ends:
         run = instance.get_run_by_id(end.run_id)
         if run is not None and read < EVENTS_AT_ONCE:
-            records = instance.get_records_for_run(end.run_id, of_type=TOLD_BY_A_RUN).records
+            told = TOLD_BY_A_RUN if run.is_success else TOLD_BY_ONE_CUT_SHORT
+            records = instance.get_records_for_run(end.run_id, of_type=told).records
             events = [one.event_log_entry.get_dagster_event() for one in records]
             read += len(events)
-            yield end.storage_id, [*_checks(project, end, events), *_run(project, run, end, events)]
+            of_checks = [*judged(project, run, events), *unjudged(project, run, events)]
+            yield end.storage_id, [*of_checks, *_run(project, run, end, events)]
         elif run is None:
             yield end.storage_id, []  # deleted by a person
         else:
             return
-
-
-def _checks(project: Project, end: dg.EventLogRecord, events: Sequence[dg.DagsterEvent]) -> Iterator[Finding]:
-    planned: set[tuple[dg.AssetCheckKey, str]] = set()
-    verdicts: dict[tuple[dg.AssetCheckKey, str], dg.AssetCheckEvaluation] = {}
-    for event in events:
-        data: Any = event.event_specific_data
-        if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            verdicts[data.asset_check_key, data.partition or WHOLE] = data
-        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
-            subset = data.partitions_subset
-            keys = subset.get_partition_keys() if subset else [WHOLE]
-            planned.update((data.asset_check_key, key) for key in keys)
-    red = {key.asset_key.path[-1] for (key, _), verdict in verdicts.items() if not _is_good(verdict)}
-    found: dict[tuple[dg.AssetCheckKey, bool, Severity], dict[str, dg.AssetCheckEvaluation | None]] = {}
-    for (key, partition), verdict in verdicts.items():
-        if FOLLOWS not in verdict.metadata or verdict.metadata[FOLLOWS].value not in red:
-            found.setdefault((key, _is_good(verdict), _severity(project, verdict)), {})[partition] = verdict
-    if end.event_log_entry.get_dagster_event().event_type is dg.DagsterEventType.RUN_SUCCESS:
-        for key, partition in planned - verdicts.keys():
-            found.setdefault((key, False, _usual(project, key)), {})[partition] = None
-    for (key, passed, severity), one in sorted(found.items(), key=lambda group: group[0][1]):  # red before green
-        first = one[min(one)]
-        yield Finding(
-            kind=_kind(key),
-            use_case=project.known(key.asset_key.path[0]),
-            subject=f"{key.name} of {'/'.join(key.asset_key.path[1:] or key.asset_key.path)}",
-            passed=passed,
-            partitions=sorted(one),
-            severity=severity,
-            why=(first.description or "") if first else "it gave no verdict though its run succeeded; look at the log.",
-            examples=_examples(first) if first else (),
-            run_id=end.run_id,
-            # what was published all the same, and the model of a cutoff, is not made again: the next one counts
-            from_here_on=not (first and first.blocking) or key.asset_key.path[-1] in MODEL,
-        )
-
-
-def _kind(check: dg.AssetCheckKey) -> Kind:
-    return "drift" if check.asset_key.path[-1] == MONITORING else "check_failed"
-
-
-def _is_good(verdict: dg.AssetCheckEvaluation) -> bool:
-    """Whether a check passed, or a person has accepted that it did not."""
-    return verdict.passed or (bool(verdict.blocking) and verdict.severity is dg.AssetCheckSeverity.WARN)
-
-
-def _usual(project: Project, check: dg.AssetCheckKey) -> Severity:
-    return project.about(check.asset_key.path[0]).severity(_kind(check))
-
-
-def _severity(project: Project, verdict: dg.AssetCheckEvaluation) -> Severity:
-    kind = _kind(verdict.asset_check_key)
-    if kind == "check_failed" and verdict.severity is dg.AssetCheckSeverity.WARN:  # drift only ever warns
-        return "low"
-    return _said_severity(verdict.metadata) or _usual(project, verdict.asset_check_key)
-
-
-def _said_severity(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Severity | None:
-    """The severity that a stage recorded with a failure, if it did."""
-    said = metadata[SEVERITY].value if SEVERITY in metadata else None
-    return next((one for one in SEVERITIES if one == said), None)
-
-
-def _examples(verdict: dg.AssetCheckEvaluation) -> list[str]:
-    """Values that break a rule, or else rows of what was refused, as they were recorded."""
-    if EXAMPLES in verdict.metadata:
-        values: Any = verdict.metadata[EXAMPLES].value
-        return [str(one) for one in values][:SHOWN_EXAMPLES]
-    sample = verdict.metadata.get("sample")
-    return str(sample.value).splitlines()[2 : 2 + SHOWN_EXAMPLES] if sample else []
 
 
 def _run(
@@ -195,7 +124,7 @@ def _failure(
         passed=False,
         partitions=_partitions(project, run, assets),
         assets=frozenset(key.to_user_string() for key in assets),
-        severity=_said_severity(metadata) or project.about(use_case).severity("run_failed"),
+        severity=said_severity(metadata) or project.about(use_case).severity("run_failed"),
         why=f"{why} ({said.value})" if said else why,
         run_id=run.run_id,
     )

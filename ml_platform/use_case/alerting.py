@@ -13,6 +13,7 @@ from ml_platform.use_case.words import Severity
 Kind = Literal[
     "run_failed",
     "check_failed",
+    "check_missing",
     "partition_late",
     "tick_failed",
     "drift",
@@ -23,6 +24,7 @@ Kind = Literal[
 SEVERITY_OF: dict[Kind, Severity] = {
     "run_failed": "high",
     "check_failed": "medium",
+    "check_missing": "medium",
     "partition_late": "high",
     "tick_failed": "high",
     "drift": "medium",

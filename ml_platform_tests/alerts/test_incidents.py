@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-from dagster._core.events import DagsterEvent
+from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteInstigatorOrigin,
@@ -229,14 +229,60 @@ def test_a_check_without_a_verdict_is_told(tmp_path: Path) -> None:
         watch = Watch(project)
         watch.look()
         assert sorted(line.partition(":")[2] for line in watch.console) == [
-            f" the check {check} failed, 2024-01-02: it gave no verdict though its run succeeded; look at the log."
+            f" the check {check} gave no verdict, 2024-01-02: its run succeeded all the same; look at its log."
             for check in ("complete of features", "contract of validated_data", "readable of raw_data")
         ]
 
 
-def ended(project: Project, name: str, end: dg.DagsterEventType, message: str | None = None) -> None:
-    """A run of which nothing is known but what was planned and its end."""
+CUT_SHORT = "it was published, but the run ended before it was judged; the next run over it judges it."
+
+
+@pytest.mark.parametrize("end", [dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED])
+def test_what_a_run_that_was_cut_short_has_published_and_not_judged_is_told_until_it_is_judged(
+    tmp_path: Path, end: dg.DagsterEventType
+) -> None:
+    with tiny_project(tmp_path, {"tiny": Variant()}) as project:
+        ended(project, "tiny", end, "its process has vanished", published="raw_data")
+        watch = Watch(project)
+        watch.look()
+        # of validated_data and features nothing is there that could be judged
+        (line,) = [line for line in watch.console if "the check" in line]
+        assert line == f"[medium] tiny: the check readable of raw_data gave no verdict, 2024-01-02: {CUT_SHORT}"
+        for days, left in ((1, 1), (2, 0)):
+            assert run(project, "tiny", days=days)[0]
+            watch.look()
+            assert sum(one.kind == "check_missing" for one in watch.incidents) == left
+        assert "[resolved] tiny: the check readable of raw_data gave no verdict, 2024-01-02" in watch.console
+
+
+def test_a_verdict_that_comes_late_and_is_red_is_told_instead_of_the_missing_one(tmp_path: Path) -> None:
+    alerts = {"alerts": {"severities": {"check_missing": "high"}}}
+    with tiny_project(tmp_path, {"tiny": Variant({**NO_NEGATIVES, **alerts}, rows=negative)}) as project:
+        ended(project, "tiny", dg.DagsterEventType.RUN_CANCELED, published="validated_data")
+        watch = Watch(project)
+        watch.look()
+        assert watch.console == [
+            f"[high] tiny: the check contract of validated_data gave no verdict, 2024-01-02: {CUT_SHORT}"
+        ]
+        run(project, "tiny", days=2)
+        watch.look()
+        assert [(one.kind, one.partitions) for one in watch.incidents] == [
+            ("check_failed", ["2024-01-01", "2024-01-02"])
+        ]
+        assert "[resolved] tiny: the check contract of validated_data gave no verdict, 2024-01-02" in watch.console
+
+
+def ended(
+    project: Project, name: str, end: dg.DagsterEventType, message: str | None = None, published: str | None = None
+) -> None:
+    """A run of which nothing is known but what was planned, what it has published without a verdict, and its end."""
     run = planned(project, name)
+    if published:
+        done = StepMaterializationData(dg.AssetMaterialization([name, published], partition="2024-01-02"))
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION.value
+        project.instance.report_dagster_event(
+            DagsterEvent(kind, run.job_name, event_specific_data=done, message=published), run.run_id
+        )
     project.instance.report_dagster_event(DagsterEvent(end.value, run.job_name, message=message), run.run_id)
 
 
