@@ -138,10 +138,12 @@ def _results(
     function: Function, values: pl.Series, bounds: Sequence[tuple[Positions, Positions]]
 ) -> Iterator[NDArray[Any]]:
     """The function of the values in each of the bounds without the nulls, NaN for a mean, min or max of nothing."""
-    rank = np.concatenate(([0], np.cumsum(values.is_not_null().to_numpy())))
     present = values.drop_nulls().to_numpy() + 0.0  # turns -0.0 into 0.0: their order would decide which is the min
+    if values.null_count():
+        rank = np.concatenate(([0], np.cumsum(values.is_not_null().to_numpy())))
+        bounds = [(rank[start], rank[end]) for start, end in bounds]
     limbs = _limbs(present) if function in {"sum", "mean", "share"} else []
-    for start, end in ((rank[start], rank[end]) for start, end in bounds):
+    for start, end in bounds:
         match function:
             case "count":
                 yield end - start
