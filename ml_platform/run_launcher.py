@@ -1,7 +1,8 @@
 """The run launcher that forks runs from a warm process, and that process.
 
 The warm process has imported libraries and none of the project's code, so that each run imports the code as it is on
-disk. It holds no connections and has started no work: a fork can inherit neither.
+disk. It holds no connections and has started no work: a fork can inherit neither. One fork is made ahead of the next
+run; while it waits it imports the libraries that start threads, which it could not inherit.
 """
 
 import fcntl
@@ -26,7 +27,7 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClassData, serialize_value
 from dagster._utils.interrupts import capture_interrupts
 
-# neither polars nor MLflow, which imports it: that starts a thread, and a fork has only the thread that forked
+# neither polars nor what imports it: that starts a thread, and a fork has only the thread that forked
 LIBRARIES = (
     "dagster._cli.api",
     "dagster._core.storage.sqlite_storage",
@@ -38,7 +39,10 @@ LIBRARIES = (
     "skops.io",
     "matplotlib.figure",
 )
+THREADED = ("polars", "deltalake")
+PLATFORM = "ml_platform.components"  # unless it is the code of the project itself
 PATIENCE = 10.0  # seconds, for what takes milliseconds
+IDLE = 5.0  # seconds without a run, so that imports ahead of the next do not slow down the last
 
 
 class WarmRunLauncher(DefaultRunLauncher):
@@ -115,6 +119,7 @@ class _Server:
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
         self._warm = False
+        self._spare: Connection | None = None
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", __name__, str(theirs.fileno())],
@@ -128,13 +133,20 @@ class _Server:
         return self._warm
 
     def fork(self) -> Connection:
-        """A connection to a new process."""
+        """A connection to a process that was forked ahead, or else now; the next is forked ahead."""
+        process = self._spare or self._forked()
+        self._spare = self._forked()
+        return process
+
+    def _forked(self) -> Connection:
         ours, theirs = Pipe()
         with theirs:
             send_handle(self._connection, theirs.fileno(), self._process.pid)
         return ours
 
     def end(self) -> None:
+        if self._spare:
+            self._spare.close()
         self._connection.close()
         self._process.kill()
         self._process.wait()
@@ -198,14 +210,18 @@ def _work(launcher: Connection) -> None:
     import numpy as np
     from dagster._cli.api import execute_run_command
 
+    is_library = Path.cwd() not in Path(__file__).parents
+    try:
+        launcher.send(True)
+        if not launcher.poll(IDLE):
+            for library in (*THREADED, PLATFORM) if is_library else THREADED:
+                importlib.import_module(library)
+        arguments, file = launcher.recv()
+    except (EOFError, OSError):  # it has given up waiting, or ends
+        return
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with capture_interrupts():
-        try:
-            launcher.send(True)
-            arguments, file = launcher.recv()
-        except (EOFError, OSError):  # it has given up waiting
-            return
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w") as opened:
             fcntl.lockf(opened, fcntl.LOCK_EX)  # unlike flock, not for what the run forks itself
@@ -214,7 +230,8 @@ def _work(launcher: Connection) -> None:
             with launcher, suppress(ConnectionError):
                 launcher.send(True)
             np.random.seed()  # noqa: NPY002 - the global state, which all forks share
-            sys.modules.pop("ml_platform")  # its __init__ too is imported as it is on disk
+            if not is_library:
+                sys.modules.pop("ml_platform")  # its __init__ too is imported as it is on disk
             importlib.invalidate_caches()
             execute_run_command.main([arguments], standalone_mode=False)
 

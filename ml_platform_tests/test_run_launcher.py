@@ -3,10 +3,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from dagster._core.instance import InstanceRef
 from dagster._core.launcher.base import LaunchRunContext
@@ -30,8 +32,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 INSTANCE = {"ml_platform", "ml_platform.event_log", "ml_platform.run_launcher"}  # these the run's instance has loaded
-OTHERS = {"ml_platform", "mlflow", "polars"}
-INHERITED = [name for name in sys.modules.keys() - INSTANCE if name.split(".")[0] in OTHERS]
+INHERITED = [name for name in sys.modules.keys() - INSTANCE if name.split(".")[0] == "ml_platform"]
 
 
 @dg.op
@@ -107,10 +108,24 @@ class Deployment:
     def process(self, run_id: str) -> int:
         return int((Path(self.instance.storage_directory()) / run_id / "worker").read_text())
 
-    def warm(self) -> None:
+    def warm(self) -> psutil.Process:
         server = self.launcher._server
         assert server
         until(server.is_warm)
+        return psutil.Process(server._process.pid)
+
+    def spare(self) -> psutil.Process:
+        """The fork made ahead, once no run is left and it has polars, which the warm process must not have."""
+        warm = self.warm()
+        until(lambda: len(warm.children()) == 1 and has_polars(warm.children()[0]))
+        assert not has_polars(warm)
+        return warm.children()[0]
+
+
+def has_polars(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):  # a run that has just ended
+        return any("polars" in Path(one.path).name for one in process.memory_maps())
+    return False
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +164,30 @@ def test_forked_runs_import_the_project_as_it_is_on_disk_and_share_no_state(depl
     assert [words[:2] for words in told[1:]] == [["old", "7"], ["changed", "7"]]
     assert len({words[2] for words in told}) == 3
     assert [words[3] for words in told[1:]] == ["[]", "[]"]
+
+
+def test_a_fork_made_ahead_imports_what_starts_threads_and_takes_the_next_run(deployment: Deployment) -> None:
+    assert deployment.status(deployment.launch("telling")) == dg.DagsterRunStatus.SUCCESS
+    spare = deployment.spare()
+    run_id = deployment.launch("telling")
+    assert deployment.status(run_id) == dg.DagsterRunStatus.SUCCESS
+    assert deployment.process(run_id) == spare.pid
+
+
+def test_a_fork_made_ahead_imports_the_platform_where_that_is_no_code_of_the_project(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    deployment.launcher.dispose()
+    deployment.status(deployment.launch("telling"))
+    deployment.warm()
+    deployment.status(deployment.launch("telling"))
+    spare = deployment.spare()
+    run_id = deployment.launch("telling")
+    assert deployment.status(run_id) == dg.DagsterRunStatus.SUCCESS
+    assert deployment.process(run_id) == spare.pid
+    last = (deployment.code.parent / "told").read_text().splitlines()[-1]
+    assert "'ml_platform.components'" in last
 
 
 def test_another_process_can_cancel_a_forked_run(deployment: Deployment) -> None:
