@@ -1,7 +1,7 @@
 """Point-in-time aggregates of an entity's events over trailing windows."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, get_args
@@ -71,6 +71,20 @@ def trailing_windows(
         raise ValueError(f"trailing_windows would make two columns '{twice[0]}'; put {{window}} into their name.")
     if delay < timedelta(0) or not all(timedelta(0) < length <= _LONGEST - delay for length in windows.values()):
         raise ValueError("trailing_windows looks back, by 100 years at most; correct the lengths or the delay.")
+    event, bounds = _windows(events, entity, time, windows.values(), delay)
+    columns: list[pl.Series] = []
+    for aggregate in aggregates:
+        for result in _results(events, aggregate, event, bounds):
+            column = np.full(len(events), 0 if aggregate.function in {"count", "sum"} else np.nan, dtype=result.dtype)
+            column[event] = result
+            columns.append(pl.Series(names[len(columns)], column).fill_nan(aggregate.empty))
+    return pl.DataFrame(columns)
+
+
+def _windows(
+    events: pl.DataFrame, entity: str, time: str, lengths: Iterable[timedelta], delay: timedelta
+) -> tuple[Positions, list[tuple[Positions, Positions]]]:
+    """The events that have an entity, each entity's together and by time; where the windows of each start and end."""
     rows = (
         pl.DataFrame({"entity": _column(events, entity), "time": _nanoseconds(_column(events, time))})
         .with_row_index("event")
@@ -82,17 +96,7 @@ def trailing_windows(
         .explode("time", "event")
         .with_columns(position=pl.int_range(pl.len()))
     )
-    event = rows["event"].to_numpy()
-    bounds = [_bounds(rows, length, delay) for length in windows.values()]
-    columns: list[pl.Series] = []
-    for aggregate in aggregates:
-        name = aggregate.column
-        values = rows["position"] if name is None else _values(_column(events, name), aggregate.function)[event]
-        for result in _results(aggregate.function, values, bounds):
-            column = np.full(len(events), 0 if aggregate.function in {"count", "sum"} else np.nan, dtype=result.dtype)
-            column[event] = result
-            columns.append(pl.Series(names[len(columns)], column).fill_nan(aggregate.empty))
-    return pl.DataFrame(columns)
+    return rows["event"].to_numpy(), [_bounds(rows, length, delay) for length in lengths]
 
 
 def _column(events: pl.DataFrame, name: str) -> pl.Series:
@@ -135,9 +139,14 @@ def _bounds(rows: pl.DataFrame, length: timedelta, delay: timedelta) -> tuple[Po
 
 
 def _results(
-    function: Function, values: pl.Series, bounds: Sequence[tuple[Positions, Positions]]
+    events: pl.DataFrame, aggregate: Aggregate, event: Positions, bounds: Sequence[tuple[Positions, Positions]]
 ) -> Iterator[NDArray[Any]]:
-    """The function of the values in each of the bounds without the nulls, NaN for a mean, min or max of nothing."""
+    """The aggregate of each window's values without the nulls, NaN for a mean, min or max of nothing."""
+    function, name = aggregate.function, aggregate.column
+    if name is None:
+        yield from (end - start for start, end in bounds)
+        return
+    values = _values(_column(events, name), function)[event]
     present = values.drop_nulls().to_numpy() + 0.0  # turns -0.0 into 0.0: their order would decide which is the min
     if values.null_count():
         rank = np.concatenate(([0], np.cumsum(values.is_not_null().to_numpy())))
@@ -145,8 +154,6 @@ def _results(
     limbs = _limbs(present) if function in {"sum", "mean", "share"} else []
     for start, end in bounds:
         match function:
-            case "count":
-                yield end - start
             case "min":
                 yield _extremes(np.minimum, present, start, end)
             case "max":
