@@ -158,7 +158,7 @@ def chain(settings: Settings) -> None:
         with TemporaryDirectory(dir=settings.folder) as name:
             bare, commands = Bare(Path(name) / "a", data), CommandLine(Path(name) / "b", data)
             a, said = bare.champion(days, commands.yaml, CUTOFF)
-            b, document = commands.whole(days)
+            b, document = commands.champion(days)
             results.setdefault(bare.title, []).append(a)
             results.setdefault("b  command line", []).append(b)
             check_equal_tables(bare.lake, commands.lake, days)
@@ -187,7 +187,7 @@ def unchanged(settings: Settings) -> None:
             home.mkdir()
             results[titles[0]].append(_empty_run(empty, home))
             for title in titles[1:]:
-                results[title].append(commands.whole(days)[0])
+                results[title].append(commands.whole(days))
         _progress(f"round {number + 1} of {settings.rounds}")
     nothing, _, second = results.values()
     found = [at_most("second run above an empty run", wall(second) - wall(nothing), 3, " s")]
