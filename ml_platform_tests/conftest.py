@@ -1,5 +1,8 @@
 """Fixtures: a project of a user's own with its instance, and where everything it stores goes."""
 
+import fcntl
+import gc
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,22 +13,26 @@ import requests  # noqa: F401 - its import changes the filters of warnings, whic
 
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
-from ml_platform_tests.projects import PAYMENT_FEATURES, PAYMENTS, write_payments, write_project, write_use_case
+from ml_platform_tests.databases import furnish
+from ml_platform_tests.projects import write_payments_project
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collector's sight: it would look through all of it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture
 def payments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """A project with the use case `payments` and a file for each of its thirty days."""
-    package = f"project_{tmp_path.name.replace('-', '_')}"
-    write_project(tmp_path, package)
-    write_use_case(tmp_path, package, "payments", PAYMENTS, PAYMENT_FEATURES)
-    write_payments(tmp_path, days=30)
+    write_payments_project(tmp_path, f"project_{tmp_path.name.replace('-', '_')}")
     yield from opened(tmp_path, monkeypatch)
 
 
 def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> Iterator[Project]:
     """The project in a folder, with these variables; its environment and imports are undone afterwards."""
     monkeypatch.chdir(folder)
+    furnish(folder / ".ml_platform")
     monkeypatch.setenv("ML_PLATFORM_HOME", str(folder / ".ml_platform"))
     for variable in ("DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(variable, "")  # so that what open_project and mlflow set is undone
@@ -40,16 +47,28 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) ->
 
 @pytest.fixture(scope="session")
 def backtested(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a project with three versions; not to be changed, `registered` copies it."""
-    folder = tmp_path_factory.mktemp("backtested")
-    write_project(folder, "backtested_project")
-    write_use_case(folder, "backtested_project", "payments", PAYMENTS, PAYMENT_FEATURES)
-    write_payments(folder, days=30)
+    """The folder of a project with three versions; not to be changed, `registered` copies it.
+
+    The workers of pytest-xdist share it: the first one that needs it makes it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "backtested"
+    made = folder.with_suffix(".made")
+    with made.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.read_text():
+            _backtest(folder)
+            made.write_text("made")
+    return folder
+
+
+def _backtest(folder: Path) -> None:
+    folder.mkdir()
+    write_payments_project(folder, "backtested_project")
     with pytest.MonkeyPatch.context() as patch:
         for project in opened(folder, patch):
             succeeded, outcome = run_use_case(project, "payments", None, "2018-04-29", backtest=True, quiet=True)
             assert succeeded, outcome
-    return folder
 
 
 @pytest.fixture

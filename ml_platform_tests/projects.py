@@ -122,6 +122,13 @@ def write_use_case(folder: Path, package: str, name: str, yaml: str, features: s
         (place / "features.py").write_text(features)
 
 
+def write_payments_project(folder: Path, package: str) -> None:
+    """A project with the use case `payments` and a file for each of its thirty days."""
+    write_project(folder, package)
+    write_use_case(folder, package, "payments", PAYMENTS, PAYMENT_FEATURES)
+    write_payments(folder, days=30)
+
+
 def write_payments(folder: Path, days: int) -> None:
     """A Parquet file of payments for each day from the first."""
     for number in range(days):

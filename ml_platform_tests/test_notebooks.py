@@ -119,6 +119,7 @@ def test_a_version_that_is_not_there_is_a_sentence(notebook: Path) -> None:
 
 def test_of_what_was_never_run_nothing_is_made(payments: Project) -> None:
     lake, database = (payments.folder / ".ml_platform" / name for name in ("lake", "mlflow.db"))
+    database.unlink()  # the empty one of the fixture
     with pytest.raises(UserError, match="nothing of payments/features was published so far; ml-platform run payments"):
         ml_platform.load("payments/features")
     with pytest.raises(UserError, match="payments has no version so far; ml-platform run payments trains the first"):
