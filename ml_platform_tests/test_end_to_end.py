@@ -1,5 +1,6 @@
 """The whole chain on small data with the real engine: from files to champion and predictions, with dirty days."""
 
+from collections.abc import Iterator
 from datetime import date
 
 import dagster as dg
@@ -7,11 +8,25 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
+from ml_platform.cli.outcome import Outcome
 from ml_platform.cli.project import Project
 from ml_platform.cli.run import run_use_case
 from ml_platform.resources.lake import Lake
 from ml_platform.use_case import Stage
 from ml_platform_tests.conftest import opened
+from ml_platform_tests.projects import write_payments_project
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Outcome]]:
+    """A project after its first run, which is not to be changed, and what came of it."""
+    folder = tmp_path_factory.mktemp("ran")
+    write_payments_project(folder, "ran_project")
+    with pytest.MonkeyPatch.context() as patch:
+        for project in opened(folder, patch):
+            succeeded, outcome = run_use_case(project, "payments", None, "2018-04-20", quiet=True)
+            assert succeeded, (outcome.errors, [check for check in outcome.checks if not check.passed])
+            yield project, outcome
 
 
 def table(project: Project, stage: str) -> pl.DataFrame:
@@ -23,16 +38,11 @@ def published(project: Project, stage: str) -> set[str]:
     return set(project.instance.get_materialized_partitions(dg.AssetKey(["payments", stage])))
 
 
-def test_a_run_ends_with_a_champion_and_a_prediction_for_each_row(payments: Project) -> None:
-    succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-20", quiet=True)
-
-    assert succeeded, (
-        outcome.errors,
-        [check for check in outcome.checks if not check.passed],
-    )
-    raw, validated = table(payments, "raw_data"), table(payments, "validated_data")
-    predictions = table(payments, "predictions")
-    assert raw.height == validated.height + table(payments, "quarantine").height
+def test_a_run_ends_with_a_champion_and_a_prediction_for_each_row(ran: tuple[Project, Outcome]) -> None:
+    project, outcome = ran
+    raw, validated = table(project, "raw_data"), table(project, "validated_data")
+    predictions = table(project, "predictions")
+    assert raw.height == validated.height + table(project, "quarantine").height
     assert (
         predictions.select("TRANSACTION_ID")
         .sort("TRANSACTION_ID")
@@ -48,6 +58,12 @@ def test_a_run_ends_with_a_champion_and_a_prediction_for_each_row(payments: Proj
         ("roc_auc_no_worse_than_champion", True),
         ("champion_in_ledger", True),
     ]
+
+
+def test_everything_is_stored_in_one_folder_of_the_project(ran: tuple[Project, Outcome]) -> None:
+    project, _ = ran
+    written = {"data", "ran_project", "pyproject.toml"}
+    assert {path.name for path in project.folder.iterdir()} == {*written, ".ml_platform"}
 
 
 def test_refit_registers_the_model_trained_on_all_known_rows_and_says_so(
@@ -122,20 +138,15 @@ def test_a_good_day_that_turns_bad_keeps_what_it_had(payments: Project) -> None:
     assert table(payments, "features").sort("TRANSACTION_ID").equals(before)
 
 
-def test_backtest_trains_at_each_cutoff_and_an_older_one_never_replaces_a_newer(payments: Project) -> None:
-    succeeded, outcome = run_use_case(payments, "payments", None, "2018-04-29", backtest=True, quiet=True)
-    assert succeeded, (
-        outcome.errors,
-        [check for check in outcome.checks if not check.passed],
-    )
-    assert published(payments, "promotion") == {"2018-04-16", "2018-04-23", "2018-04-30"}
+def test_backtest_trains_at_each_cutoff_and_an_older_one_never_replaces_a_newer(registered: Project) -> None:
+    assert published(registered, "promotion") == {"2018-04-16", "2018-04-23", "2018-04-30"}
 
-    _, again = run_use_case(payments, "payments", None, "2018-04-15", stages=["promotion"], force=True, quiet=True)
+    _, again = run_use_case(registered, "payments", None, "2018-04-15", stages=["promotion"], force=True, quiet=True)
 
     decision = again.stages["promotion"].latest
     assert decision["promoted"] is False
     assert "is of the newer cutoff 2018-04-30" in decision["reason"]
-    decisions = table(payments, "promotion").sort("partition")
+    decisions = table(registered, "promotion").sort("partition")
     assert decisions["partition"].to_list() == [date(2018, 4, 16), date(2018, 4, 23), date(2018, 4, 30)]
 
 
@@ -161,9 +172,3 @@ def test_predictions_wait_for_a_champion(payments: Project) -> None:
     assert {check.reason for check in outcome.checks if check.stage == "predictions"} == {
         "payments has no champion: no model has passed its gates yet; look at promotion."
     }
-
-
-def test_everything_is_stored_in_one_folder_of_the_project(payments: Project) -> None:
-    before = {path.name for path in payments.folder.iterdir()}
-    run_use_case(payments, "payments", None, "2018-04-20", quiet=True)
-    assert {path.name for path in payments.folder.iterdir()} - before <= {".ml_platform"}

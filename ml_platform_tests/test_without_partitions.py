@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ml_platform.cli.outcome import Outcome
 from ml_platform.cli.project import Project
 from ml_platform.cli.run import run_use_case
 from ml_platform.resources.lake import Lake
-from ml_platform.resources.tracking import Tracking
-from ml_platform_tests.conftest import opened
+from ml_platform_tests.conftest import copied, opened
 from ml_platform_tests.projects import TABLE, write_project, write_use_case
 
 ROWS = 600
@@ -72,20 +72,40 @@ def fruit(target: str) -> pl.DataFrame:
 
 @pytest.fixture
 def orchard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    package = f"project_{tmp_path.name.replace('-', '_')}"
-    write_project(tmp_path, package)
-    for name, values in USE_CASES.items():
-        write_use_case(tmp_path, package, name, TABLE.format(name=name, **values))
-        fruit(values["target_of"]).write_csv(tmp_path / "data" / f"{name}.csv")
+    write_orchard(tmp_path, f"project_{tmp_path.name.replace('-', '_')}")
     yield from opened(tmp_path, monkeypatch)
 
 
-def test_each_task_ends_with_a_champion_and_predictions(orchard: Project) -> None:
-    lake = Lake(root=str(orchard.folder / ".ml_platform" / "lake"))
-    for name in USE_CASES:
-        succeeded, outcome = run_use_case(orchard, name, None, None, quiet=True)
+def write_orchard(folder: Path, package: str) -> None:
+    write_project(folder, package)
+    for name, values in USE_CASES.items():
+        write_use_case(folder, package, name, TABLE.format(name=name, **values))
+        fruit(values["target_of"]).write_csv(folder / "data" / f"{name}.csv")
 
-        assert succeeded, outcome.errors
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
+    """The folder of a project of which everything was run, which is not to be changed, and what came of it."""
+    folder = tmp_path_factory.mktemp("grown")
+    write_orchard(folder, "grown_project")
+    with pytest.MonkeyPatch.context() as patch:
+        for project in opened(folder, patch):
+            outcomes = {name: run_use_case(project, name, None, None, quiet=True) for name in USE_CASES}
+    assert all(succeeded for succeeded, _ in outcomes.values()), outcomes
+    return folder, {name: outcome for name, (_, outcome) in outcomes.items()}
+
+
+@pytest.fixture
+def harvested(
+    grown: tuple[Path, dict[str, Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Project]:
+    yield from copied(grown[0], tmp_path / "project", monkeypatch)
+
+
+def test_each_task_ends_with_a_champion_and_predictions(grown: tuple[Path, dict[str, Outcome]]) -> None:
+    folder, outcomes = grown
+    lake = Lake(root=str(folder / ".ml_platform" / "lake"))
+    for name, outcome in outcomes.items():
         assert outcome.stages["promotion"].latest["promoted"] is True
         predictions = lake.table(dg.AssetKey([name, "predictions"])).scan().collect()
         quarantine = lake.table(dg.AssetKey([name, "quarantine"])).scan().collect()
@@ -99,17 +119,13 @@ def test_each_task_ends_with_a_champion_and_predictions(orchard: Project) -> Non
     assert kinds["scores"].list.sum().is_close(1.0).all()
 
 
-def test_a_worse_model_does_not_replace_the_champion(orchard: Project) -> None:
-    assert run_use_case(orchard, "apples", None, None, quiet=True)[0]
-    tracking = Tracking(
-        uri=f"sqlite:///{orchard.folder}/.ml_platform/mlflow.db",
-        artifacts=str(orchard.folder / ".ml_platform/artifacts"),
-    )
+def test_a_worse_model_does_not_replace_the_champion(harvested: Project) -> None:
+    tracking = harvested.work("apples").tracking
     before = tracking.champion("apples")
     noise = fruit("apple or not").with_columns(pl.col("target").shuffle(seed=1))
-    noise.write_csv(orchard.folder / "data" / "apples.csv")
+    noise.write_csv(harvested.folder / "data" / "apples.csv")
 
-    succeeded, outcome = run_use_case(orchard, "apples", None, None, quiet=True)
+    succeeded, outcome = run_use_case(harvested, "apples", None, None, quiet=True)
 
     assert succeeded
     assert outcome.stages["promotion"].latest["promoted"] is False
@@ -173,11 +189,10 @@ def test_what_cannot_be_trained_or_stored_is_a_sentence(
             assert "server is back" not in reasons[0]
 
 
-def test_a_refused_source_stops_the_run_before_a_model_is_trained_on_what_was_there(orchard: Project) -> None:
-    assert run_use_case(orchard, "apples", None, None, quiet=True)[0]
-    (orchard.folder / "data" / "apples.csv").unlink()
+def test_a_refused_source_stops_the_run_before_a_model_is_trained_on_what_was_there(harvested: Project) -> None:
+    (harvested.folder / "data" / "apples.csv").unlink()
 
-    succeeded, outcome = run_use_case(orchard, "apples", None, None, quiet=True)
+    succeeded, outcome = run_use_case(harvested, "apples", None, None, quiet=True)
 
     assert not succeeded
     assert "model" not in outcome.stages

@@ -45,8 +45,8 @@ def faulty(fault: str, limits: dict[str, Any], days: int = 2) -> Variant:
     return Variant({"features": NO_LOOKBACK, "limits": limits}, FAULT.format(fault=fault), days=days)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     variants = {
         "hang": faulty(HANG, TIME, days=3),
         "greed": faulty(GREED, MEMORY),
@@ -56,7 +56,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         "watched": faulty("pass", TIME),
         "free": faulty("pass", {}),
     }
-    with tiny_project(tmp_path, variants) as project:
+    with tiny_project(tmp_path_factory.mktemp("limits"), variants) as project:
         yield project
 
 
@@ -88,7 +88,7 @@ def test_a_call_that_hangs_is_ended_and_its_neighbours_live(project: Project) ->
     assert (told["failure_class"], told["severity"], told["partitions"]) == ("resources", "high", [BAD])
     assert list(told["refused"]["features"]) == [BAD]
 
-    (features,) = Path.cwd().glob("*/defs/hang/features.py")
+    (features,) = project.folder.glob("*/defs/hang/features.py")
     features.write_text(FAULT.format(fault="pass"))
     succeeded, outcome = run(project, "hang", days=3)
     assert succeeded, outcome
