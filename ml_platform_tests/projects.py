@@ -13,15 +13,19 @@ directory_type = "project"
 root_module = "{package}"
 """
 
+# as ml_platform/definitions.py has it, which says why
 DEFINITIONS = """
 from pathlib import Path
 
 import dagster as dg
 
+from ml_platform.partitions import accepted_previews
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+    with accepted_previews():
+        return dg.ComponentTree.for_project(Path(__file__).parent).build_defs(Path())
 """
 
 RESOURCES = "from ml_platform.defs.platform.resources import resources\n"
