@@ -1,12 +1,15 @@
-"""Services that tests run against: a PostgreSQL server of their own, in a temporary folder."""
+"""Services that tests run against: a PostgreSQL server of their own, in a temporary folder, and Dagster's commands."""
 
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,29 @@ def free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
         return port
+
+
+@contextmanager
+def running(folder: Path, variables: Mapping[str, str], command: str, *arguments: str) -> Iterator[None]:
+    """A command in a folder, in a session of its own that ends with it; what it writes is in `<command>.log` there."""
+    with (folder / f"{command}.log").open("w") as log:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name(command)), *arguments],
+            cwd=folder,
+            env=variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            for how in (signal.SIGTERM, signal.SIGKILL):
+                try:
+                    os.killpg(process.pid, how)
+                    process.wait(20)
+                except ProcessLookupError:
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+            process.wait(20)

@@ -6,13 +6,10 @@ each gate, and every path launches all days: the webserver, the daemon and the c
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -30,6 +27,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from ml_platform.cli.project import environment
 from ml_platform.resources.lake import Lake
 from ml_platform_tests.projects import FIRST_DAY, write_project, write_use_case
+from ml_platform_tests.services import free_port, running
 
 REPOSITORY = Path(__file__).parents[1]
 COMMANDS = Path(sys.executable).parent
@@ -547,17 +545,16 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         for variable in ("ML_PLATFORM_HOME", "DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE", "MLFLOW_TRACKING_URI"):
             patch.delenv(variable, raising=False)
         variables = {**os.environ, **environment(folder)}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with dg.DagsterInstance.from_config(variables["DAGSTER_HOME"]) as instance:
         platform = Platform(folder, variables, instance, port)
         published = platform.command(*materialize_command(list(PATHS), 1, PUBLISHED))
         assert published.returncode == 0, published.stdout + published.stderr
         deliver(folder, SECOND_DELIVERY)
-        with server(platform, "dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"):
+        place = ("-h", "127.0.0.1", "-p", str(port))
+        with running(folder, variables, "dagster-webserver", *place, "-w", "workspace.yaml"):
             platform.wait(lambda: answers(platform))
-            with server(platform, "dagster-daemon", "run", "-w", "workspace.yaml"):
+            with running(folder, variables, "dagster-daemon", "run", "-w", "workspace.yaml"):
                 yield platform
 
 
@@ -568,32 +565,6 @@ def answers(platform: Platform) -> bool:
     except OSError:
         return False
     return bool(found["nodes"])
-
-
-@contextmanager
-def server(platform: Platform, *command: str) -> Iterator[None]:
-    """A command that runs in a session of its own, which ends with it."""
-    with (platform.folder / f"{command[0]}.log").open("w") as log:
-        process = subprocess.Popen(
-            [str(COMMANDS / command[0]), *command[1:]],
-            cwd=platform.folder,
-            env=platform.variables,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield
-        finally:
-            for how in (signal.SIGTERM, signal.SIGKILL):
-                try:
-                    os.killpg(process.pid, how)
-                    process.wait(15)
-                except ProcessLookupError:
-                    break
-                except subprocess.TimeoutExpired:
-                    continue
-            process.wait(15)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from ml_platform.cli.project import Project
 from ml_platform.ml import trials
 from ml_platform.stages import fitting
 from ml_platform.stages.training_rows import labelled_rows
+from ml_platform_tests.services import free_port
 from ml_platform_tests.tiny_project import CUTOFF, FIRST, Variant, reasons, run, tiny_project
 
 TRIALS, KILLED_AT = 4, 2
@@ -143,9 +143,7 @@ class Server:
     """An MLflow server with a database of its own, which can be killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.uri, self._folder = f"http://127.0.0.1:{self.port}", folder
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -155,6 +153,10 @@ class Server:
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", "mlflow", "server", *options, *place],
+                env={
+                    **os.environ,
+                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                },  # no workers of jobs that nobody asks for
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # its workers are ended with it
