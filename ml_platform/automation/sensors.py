@@ -77,7 +77,7 @@ def retraining_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.S
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         event, shown = newest_metadata(context.instance, asset_key(use_case, "monitoring"))
         asked = shown.get(RETRAINING, {})
-        if not asked.get("wanted") or context.cursor == str(event):
+        if not asked.get("cutoff") or context.cursor == str(event):
             return dg.SkipReason("Monitoring asks for no model, or for the one that was asked for already.")
         due = not_running(context.instance, use_case, "model", due_cutoff(context.instance, use_case, asked["cutoff"]))
         if not due:
