@@ -70,6 +70,7 @@ def day(settings: Settings) -> None:
     with closing(server):
         for one in contenders:
             one.prepare(days[:DAYS_BEFORE])
+        server.run([days[DAYS_BEFORE - 1]])  # a server's first run starts the process that the others are forked from
         for new in days[DAYS_BEFORE:]:
             for one in contenders:
                 results[one.title].append(one.run([new]))

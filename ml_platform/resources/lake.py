@@ -215,7 +215,7 @@ class Table:
         by = [] if partitions is None else [PARTITION]
         columns = dict(rows.schema)
         if not self.exists():
-            schema = Schema.from_arrow(pl.DataFrame(schema=columns).to_arrow().schema)
+            schema = Schema.from_arrow(pl.Schema(columns))
             create_table_with_add_actions(
                 self.address,
                 schema,
@@ -234,7 +234,7 @@ class Table:
         table.create_write_transaction(
             [*files],
             "overwrite",
-            Schema.from_arrow(pl.DataFrame(schema=columns).to_arrow().schema),
+            Schema.from_arrow(pl.Schema(columns)),
             partition_by=by,
             partition_filters=None if partitions is None else [(PARTITION, "in", [f"{day}" for day in partitions])],
             commit_properties=CommitProperties(app_transactions=marks),
