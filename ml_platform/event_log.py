@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from itertools import groupby
 from threading import RLock
 from typing import Any, NamedTuple, Self
+from weakref import finalize
 
 import dagster as dg
 from dagster._config import StringSource
@@ -48,6 +49,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         self._lock = RLock()  # Dagster's is not reentrant, and a batch has the run's shard and the index open at once
         self._open: dict[str, Connection] = {}
         self._engines: dict[str, Engine] = {}
+        finalize(self, _close, self._engines)  # SQLite tidies up beside a file when the last one closes it
         self._there: set[str] = set()
         if base_dir:
             self._settle(base_dir)
@@ -136,9 +138,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         """Close what is open."""
         super().dispose()
         with self._lock:
-            for engine in self._engines.values():
-                engine.dispose()
-            self._engines.clear()
+            _close(self._engines)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -189,6 +189,12 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             is_like_index = not tables or (VERSIONS in tables and run.execute(REVISION).fetchone() == (revision,))
             run.execute("COMMIT")
         return is_like_index
+
+
+def _close(engines: dict[str, Engine]) -> None:
+    for engine in engines.values():
+        engine.dispose()
+    engines.clear()
 
 
 class _Stored(NamedTuple):

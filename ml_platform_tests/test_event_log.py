@@ -1,6 +1,8 @@
 """Batches and open connections change the speed of Dagster's event log, not what is in it."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
@@ -193,6 +195,26 @@ def test_who_watches_a_run_sees_each_event_at_once(tmp_path: Path) -> None:
         storage.store_event(event)
         assert seen.get(timeout=10) == event.message
     watcher.dispose()
+
+
+KEPT_UNTIL_THE_END = """
+import atexit
+import gc
+import sys
+
+from ml_platform.event_log import BatchedSqliteEventLogStorage
+from ml_platform_tests.test_event_log import materialization
+
+storage = BatchedSqliteEventLogStorage(sys.argv[1])
+storage.itself = storage
+storage.store_event(materialization("run", "a", None))
+atexit.register(gc.freeze)  # as the command line does
+"""
+
+
+def test_a_process_that_ends_leaves_no_log_beside_its_files(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KEPT_UNTIL_THE_END, tmp_path], check=True, cwd=ROOT)
+    assert {file.name for file in (tmp_path / "history" / "runs").iterdir()} == {"index.db", "run.db"}
 
 
 def test_no_more_files_stay_open_than_are_used(tmp_path: Path) -> None:
