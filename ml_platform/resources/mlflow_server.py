@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ import dagster as dg
 
 SQLITE = "sqlite:///"
 MOST_TOLD = 500  # of the characters of an error
+_MAKING = Lock()  # sensors look in threads: MLflow's migrations are not made for two, nor is the database in memory
 
 
 class MlflowServer(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -64,7 +66,8 @@ class MlflowServer(dg.ConfigurableResource):  # type: ignore[type-arg]
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         if self.uri.startswith(SQLITE):
-            _make_database(Path(self.uri.removeprefix(SQLITE)), self.artifacts)
+            with _MAKING:
+                _make_database(Path(self.uri.removeprefix(SQLITE)), self.artifacts)
         mlflow.set_tracking_uri(self.uri)
         return mlflow
 
@@ -88,4 +91,4 @@ def _make_database(file: Path, artifacts: str) -> None:
         with suppress(FileExistsError):  # another process was first
             os.link(unfinished, file)
     finally:
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)

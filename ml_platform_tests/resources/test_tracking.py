@@ -3,7 +3,10 @@
 import json
 import os
 import pickle
+import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -542,3 +545,16 @@ def test_an_experiment_that_another_process_has_made_meanwhile_is_taken(
     monkeypatch.setattr(mlflow, "get_experiment_by_name", late)
     assert tracking._experiment("made_first") == look("made_first").experiment_id
     assert looked == ["made_first", "made_first"]
+
+
+def test_threads_that_make_databases_at_once_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that what mlflow sets is undone
+    databases = [tmp_path / f"{number}.db" for number in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda file: Tracking(uri=f"sqlite:///{file}", artifacts=f"{tmp_path}/a").errors(), databases))
+    assert sorted(tmp_path.iterdir()) == databases
+    for file in databases:
+        with closing(sqlite3.connect(file)) as database:
+            assert database.execute("SELECT artifact_location FROM experiments").fetchall() == [(f"{tmp_path}/a/0",)]
