@@ -112,18 +112,19 @@ class CommandLine:
 
     def run(self, days: Sequence[date]) -> Measured:
         """Run the stages from raw data to features."""
-        return self._command(days, *(word for stage in DATA_STAGES for word in ("--stage", stage)))[0]
+        return self._command(days, DATA_STAGES)[0]
 
     def champion(self, days: Sequence[date]) -> tuple[Measured, dict[str, Any]]:
         """Run the stages to a champion and its predictions; also what the command said."""
-        return self._command(days, *(word for stage in CHAIN_STAGES for word in ("--stage", stage)))
+        return self._command(days, CHAIN_STAGES)
 
     def whole(self, days: Sequence[date]) -> Measured:
         """Run every stage."""
         return self._command(days)[0]
 
-    def _command(self, days: Sequence[date], *more: str) -> tuple[Measured, dict[str, Any]]:
-        arguments = ["run", USE_CASE, "--from", str(days[0]), "--to", str(days[-1]), *more, "--json"]
+    def _command(self, days: Sequence[date], stages: Sequence[str] = ()) -> tuple[Measured, dict[str, Any]]:
+        only = [word for stage in stages for word in ("--stage", stage)]
+        arguments = ["run", USE_CASE, "--from", str(days[0]), "--to", str(days[-1]), *only, "--json"]
         cost, said = command([script("ml-platform"), *arguments], self.project, {})
         document = json.loads(said)
         steps = {stage: one["seconds"] for stage, one in document["stages"].items() if one["seconds"]}

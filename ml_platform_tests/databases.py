@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 import dagster as dg
 import pytest
 
-from ml_platform.cli.project import INSTANCE
+from ml_platform.cli.project import INSTANCE, Project
 from ml_platform.resources.mlflow_server import MlflowServer
 
 
@@ -26,12 +26,10 @@ def _empty_home() -> Path:
     (home / "dagster").mkdir()
     settings = home / "dagster" / "dagster.yaml"
     settings.write_text(INSTANCE)
-    with dg.DagsterInstance.from_config(f"{settings.parent}") as instance:
-        instance.get_runs(limit=1)
-        instance.all_instigator_state()
-        instance.event_log_storage.get_maximum_record_id()
-    settings.unlink()  # each project has its own
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(settings.parent))
         patch.setenv("MLFLOW_TRACKING_URI", "")  # so that what mlflow sets is undone
+        Project(home, dg.Definitions()).instance.dispose()
         MlflowServer(uri=f"sqlite:///{home}/mlflow.db", artifacts=f"{home}/artifacts").errors()
+    settings.unlink()  # each project has its own
     return home
