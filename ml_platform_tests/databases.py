@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from ml_platform.cli.project import INSTANCE, Project
-from ml_platform.resources.mlflow_server import MlflowServer
+from ml_platform.resources.tracking import Tracking
 
 
 def furnish(home: Path) -> None:
@@ -30,6 +30,6 @@ def _empty_home() -> Path:
         patch.setenv("DAGSTER_HOME", str(settings.parent))
         patch.setenv("MLFLOW_TRACKING_URI", "")  # so that what mlflow sets is undone
         Project(home, dg.Definitions()).instance.dispose()
-        MlflowServer(uri=f"sqlite:///{home}/mlflow.db", artifacts=f"{home}/artifacts").errors()
+        Tracking(uri=f"sqlite:///{home}/mlflow.db", artifacts=f"{home}/artifacts").errors()
     settings.unlink()  # each project has its own
     return home

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -84,3 +85,15 @@ def running(folder: Path, variables: Mapping[str, str], command: str, *arguments
                 except subprocess.TimeoutExpired:
                     continue
             process.wait(20)
+
+
+def ends(process_id: int) -> bool:
+    """Whether a process that is not ours is gone within twenty seconds; one that nobody waits for counts as gone."""
+    for _ in range(100):
+        state = subprocess.run(
+            ["ps", "-o", "stat=", "-p", str(process_id)], capture_output=True, text=True, check=False
+        )
+        if state.stdout.strip()[:1] in {"", "Z"}:
+            return True
+        sleep(0.2)
+    return False

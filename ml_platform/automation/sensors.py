@@ -53,7 +53,7 @@ def champion_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.Sen
 
     def look(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         work = Work(use_case, **{key: getattr(context.resources, key) for key in RESOURCES}, instance=context.instance)
-        champion = work.tracking.champion(use_case.registry.name)
+        champion = work.registry.champion(use_case.registry.name)
         _, recorded, _ = newest_move(context.instance, use_case)
         if (champion.number if champion else None) == recorded:
             return dg.SkipReason("The champion is the one of the ledger.")

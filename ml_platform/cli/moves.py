@@ -1,22 +1,44 @@
-"""How moves of the champion are shown."""
+"""Moves of the champion on the command line: what they work with, and how they are shown."""
 
 import json
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ml_platform.stages.ledger import Entry
+from ml_platform.cli.errors import told
+from ml_platform.resources.registry_process import AskedRegistry, RegistryProcess
+
+if TYPE_CHECKING:
+    from ml_platform.stages.ledger import Entry
+    from ml_platform.stages.work import Work
 
 
-def print_entry(entry: Entry, *, as_json: bool) -> None:
+@contextmanager
+def moving(name: str) -> Iterator["Work"]:
+    """What a use case has stored, for a move of its champion, which shall take effect at once.
+
+    Errors for people are told.
+    """
+    with told(), RegistryProcess() as process:
+        # here, so that Dagster is imported while the process imports MLflow
+        from ml_platform.cli.project import open_project
+        from ml_platform.cli.target import use_case_target
+
+        work = use_case_target(open_project(), name)
+        yield replace(work, asked=AskedRegistry(work.tracking, process))
+
+
+def print_entry(entry: "Entry", *, as_json: bool) -> None:
     """Print a move that was made."""
     before = f", after version {entry.from_version}" if entry.from_version else ""
     held = f", until {entry.until} whatever comes" if entry.until else ""
     typer.echo(json.dumps(shown(entry)) if as_json else f"Version {entry.version} is champion now{before}{held}.")
 
 
-def shown(entry: Entry) -> dict[str, Any]:
+def shown(entry: "Entry") -> dict[str, Any]:
     """An entry as JSON can hold it."""
     document = {
         name: str(value) if name in {"at", "until"} and value else value for name, value in asdict(entry).items()

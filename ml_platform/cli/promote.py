@@ -4,12 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ml_platform.cli.errors import told
-from ml_platform.cli.moves import print_entry
-from ml_platform.cli.project import open_project
-from ml_platform.cli.target import use_case_target
-from ml_platform.versions.moves import day
-from ml_platform.versions.moves import promote as move
+from ml_platform.cli.moves import moving, print_entry
 
 
 def promote(
@@ -22,6 +17,8 @@ def promote(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Make a version champion by hand, whatever its gates say; the ledger keeps who did it and why."""
-    with told():
-        work = use_case_target(open_project(), name)
+    with moving(name) as work:
+        from ml_platform.versions.moves import day
+        from ml_platform.versions.moves import promote as move
+
         print_entry(move(work, version, why, day(until, "--until") if until else None), as_json=as_json)

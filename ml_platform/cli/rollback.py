@@ -4,11 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ml_platform.cli.errors import told
-from ml_platform.cli.moves import print_entry
-from ml_platform.cli.project import open_project
-from ml_platform.cli.target import use_case_target
-from ml_platform.versions.moves import rollback as move
+from ml_platform.cli.moves import moving, print_entry
 
 
 def rollback(
@@ -18,5 +14,7 @@ def rollback(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Make an earlier version champion again; the one that is left does not come back by itself."""
-    with told():
-        print_entry(move(use_case_target(open_project(), name), to, why), as_json=as_json)
+    with moving(name) as work:
+        from ml_platform.versions.moves import rollback as move
+
+        print_entry(move(work, to, why), as_json=as_json)

@@ -53,7 +53,7 @@ def housekeeping(use_cases: Callable[[], Iterable[UseCase]]) -> dg.Definitions:
 
 def vacuum(work: Work, older_than: timedelta) -> int:
     """Remove the files of a use case's tables that no commit needs which is newer or was trained on; their number."""
-    kept = commits_needed(work, work.tracking.versions(work.use_case.registry.name))
+    kept = commits_needed(work, work.registry.versions(work.use_case.registry.name))
     removed = 0
     for stage in STAGES:
         table = work.lake.table(asset_key(work.use_case, stage))
@@ -73,6 +73,6 @@ def remove_models(work: Work, before: datetime) -> int:
     """Remove the models of a use case that ended before a moment and were never registered; their number."""
     from ml_platform.resources.unused_runs import remove_unused_runs
 
-    versions = work.tracking.versions(work.use_case.registry.name)
+    versions = work.registry.versions(work.use_case.registry.name)
     registered = {run_id for version in versions for run_id in (version.run_id, version.judged_run_id)}
     return remove_unused_runs(work.tracking, work.use_case.name, registered, before)

@@ -10,14 +10,12 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-import dagster as dg
-
 SQLITE = "sqlite:///"
 MOST_TOLD = 500  # of the characters of an error
 _MAKING = Lock()  # sensors look in threads: MLflow's migrations are not made for two, nor is the database in memory
 
 
-class MlflowServer(dg.ConfigurableResource):  # type: ignore[type-arg]
+class MlflowServer:
     """MLflow at `uri`; `artifacts` is the address below which it stores files."""
 
     uri: str
@@ -58,18 +56,24 @@ class MlflowServer(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise
 
     def _mlflow(self) -> Any:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # for 7, its default, a run would hang minutes
-        import mlflow
-
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        mlflow = import_mlflow()
         if self.uri.startswith(SQLITE):
             with _MAKING:
                 _make_database(Path(self.uri.removeprefix(SQLITE)), self.artifacts)
         mlflow.set_tracking_uri(self.uri)
         return mlflow
+
+
+def import_mlflow() -> Any:
+    """MLflow, told before it is imported what it shall not do unless someone has said so: tell its makers, or wait."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # for 7, its default, a run would hang minutes
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    return mlflow
 
 
 def _make_database(file: Path, artifacts: str) -> None:

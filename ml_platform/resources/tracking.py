@@ -54,8 +54,11 @@ class RunContext:
         return cls(context.instance, context.run, context.log)
 
 
-class Tracking(Registry):
+class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
     """Runs and their models in MLflow, and the registry of versions."""
+
+    uri: str
+    artifacts: str
 
     @contextmanager
     def run(

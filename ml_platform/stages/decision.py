@@ -80,7 +80,7 @@ def registered(work: Work, candidate: Candidate, stored: StoredModel, part: Part
     """A model of the candidate's cutoff as a version, with what it was trained on, a part of the rows."""
     use_case, cutoff = work.use_case, candidate.cutoff
     tags = {USE_CASE_TAG: use_case.name, CUTOFF_TAG: cutoff or "", **trained_tags(split(use_case, cutoff), part)}
-    return work.tracking.register(use_case.registry.name, stored, {**tags, **more})
+    return work.registry.register(use_case.registry.name, stored, {**tags, **more})
 
 
 def _against(book: ledger.Book, champion: Version | None, candidate: Candidate) -> str | None:

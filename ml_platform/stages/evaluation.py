@@ -133,7 +133,7 @@ def _computed(work: Work, cutoff: Key, model: TrainedModel) -> Computed:
 
 def champion_importance(work: Work, run_id: str) -> Mapping[str, Any] | None:
     """The importance of features for the champion by its own report, None where there is no other model's."""
-    champion = work.tracking.champion(work.use_case.registry.name)
+    champion = work.registry.champion(work.use_case.registry.name)
     if champion is None or champion.run_id == run_id:
         return None
     cutoff = champion.cutoff or None

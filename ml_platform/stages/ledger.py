@@ -168,10 +168,10 @@ def follow(work: Work, entry: Entry) -> Version | None:
     while True:
         version = None if entry.version is None else work.version(entry.version)
         if version is not None:
-            work.tracking.crown(version)
+            work.registry.crown(version)
         _show(work, entry)
         if version is not None:
-            work.tracking.mark_ledger(name, entry.id)
+            work.registry.mark_ledger(name, entry.id)
         newest = read(work).last
         if newest is None or newest.id == entry.id:
             return version
@@ -186,7 +186,7 @@ def settled(work: Work) -> tuple[Book, Version | None, str | None]:
     name = work.use_case.registry.name
     while True:
         # in the order opposite to that of a move: one that others make meanwhile looks cut off, and not made by hand
-        mark, champion, book = work.tracking.ledger_mark(name), work.tracking.champion(name), read(work)
+        mark, champion, book = work.registry.ledger_mark(name), work.registry.champion(name), read(work)
         last, gone = book.last, False
         if last is not None and last.version is not None and mark != last.id:
             try:

@@ -93,7 +93,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
     needed = up_to(use_case, keys, use_case.monitoring.drift.window - 1)
     every = sorted({one for found in needed.values() for one in found}, key=str)
     features, predictions = work.data_versions("features", every), work.data_versions("predictions", every)
-    mature, registered = matured(work, every), work.tracking.versions(use_case.registry.name)
+    mature, registered = matured(work, every), work.registry.versions(use_case.registry.name)
 
     def compute(due: Keys) -> Iterator[Computed]:
         from ml_platform.stages.watching import watched

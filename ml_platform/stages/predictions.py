@@ -46,7 +46,7 @@ def build(use_case: UseCase) -> StageDefinition:
 def prepare(work: Work, keys: Keys) -> Prepared:
     """Look up the champion and the features of partitions."""
     use_case, tracking = work.use_case, work.tracking
-    champion, features = tracking.champion(use_case.registry.name), work.data_versions("features", keys)
+    champion, features = work.registry.champion(use_case.registry.name), work.data_versions("features", keys)
 
     def compute(due: Keys) -> Iterator[Computed]:
         given = [key for key in due if features[key]]

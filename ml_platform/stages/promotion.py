@@ -118,7 +118,7 @@ def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdic
     for _ in range(ATTEMPTS):
         book, champion, moved = ledger.settled(work)
         moved_by_hand = moved_by_hand or moved
-        versions = {one.number: one for one in tracking.versions(use_case.registry.name)}
+        versions = {one.number: one for one in work.registry.versions(use_case.registry.name)}
         known = [one for one in versions.values() if stored.run_id in {one.run_id, one.judged_run_id}]
         own = next((one for one in known if champion and one.number == champion.number), None)
         if own:  # put there by this run before it was cut off, by another, or by hand: judged as it was then

@@ -7,21 +7,19 @@ that never returns, or takes all memory, costs a process and not the run.
 import os
 import signal
 import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from pathlib import Path
 from time import monotonic
 from typing import Any, Self
 
 import dagster as dg
 
 from ml_platform.blocks import write_duration, write_memory
+from ml_platform.resources import own_process
 from ml_platform.resources.tracking import RunContext
 from ml_platform.stages.custom_checks import with_custom_checks
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition
@@ -150,16 +148,7 @@ class StageProcess:
         return held
 
     def _begin(self) -> None:
-        self._connection, theirs = Pipe()
-        path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-P", "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": path},
-                start_new_session=True,  # so that what it has started is ended with it
-            )
+        self._process, self._connection = own_process.begin(__name__)
         self._is_ready = False
         self._connection.send(self._setting)
 
@@ -197,9 +186,9 @@ def _made(parts: Any) -> Any:
             return value
 
 
-def serve(handle: int) -> None:
+def serve(run: Connection) -> None:
     """Look up and compute partitions for the run at the other end of a connection, until it has no more."""
-    with Connection(handle) as run, suppress(EOFError, ConnectionError):
+    with run, suppress(EOFError, ConnectionError):
         setting = run.recv()
         stage, work_of = _opened(**setting)
         prepared: Prepared | None = None

@@ -13,7 +13,7 @@ from ml_platform.io_managers.publishing import Key, PublishingIOManager
 from ml_platform.io_managers.reports import ReportIOManager
 from ml_platform.io_managers.tables import TableIOManager
 from ml_platform.resources.lake import Lake
-from ml_platform.resources.registry import Version
+from ml_platform.resources.registry import Registry, Version
 from ml_platform.resources.tracking import RunContext, Tracking
 from ml_platform.sources.delivery import Session
 from ml_platform.stages.acceptance import Acceptance, acceptances
@@ -38,6 +38,7 @@ class Work:
     instance: dg.DagsterInstance
     context: dg.AssetExecutionContext | dg.OpExecutionContext | None = None
     run_context: RunContext | None = None
+    asked: Registry | None = None
     meter: Meter = field(default_factory=Meter)
     _versions: dict[Stage, dict[Key, str | None]] = field(default_factory=dict)
     _accepted: dict[Stage, dict[Key, Acceptance]] = field(default_factory=dict)
@@ -63,13 +64,18 @@ class Work:
         manager: PublishingIOManager = getattr(self, stored_by(stage))
         return manager
 
+    @property
+    def registry(self) -> Registry:
+        """The registry of versions: that of the tracking server, asked in this process or in another."""
+        return self.asked or self.tracking
+
     def version(self, number: int) -> Version:
         """A registered version of the use case.
 
         Raises:
             UserError: there is no such version.
         """
-        return self.tracking.version(self.use_case.registry.name, number)
+        return self.registry.version(self.use_case.registry.name, number)
 
     def data_versions(self, stage: Stage, keys: Keys) -> Mapping[Key, str | None]:
         """The published data version of each of these partitions, None where there is none."""

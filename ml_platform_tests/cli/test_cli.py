@@ -8,12 +8,20 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-from ml_platform.cli import app
+from ml_platform.cli import COMMANDS, app
 from ml_platform.cli.project import Project
 
 
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
+
+
+def test_the_help_has_a_sentence_for_every_command_and_a_typing_error_is_told() -> None:
+    shown = " ".join(invoke("--help").output.split())
+    assert all(f"│ {name} " in shown for name in COMMANDS)
+    result = invoke("rolback")
+    assert result.exit_code == 2
+    assert "No such command 'rolback'. Did you mean 'rollback'?" in result.stderr
 
 
 def test_run_shows_stages_metrics_gates_champion_and_quarantine(payments: Project) -> None:

@@ -1,6 +1,8 @@
 """The commands on registered versions as a person meets them, and the jobs that do the same in the UI."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,20 @@ def test_rollback_goes_down_the_line(registered: Project) -> None:
     assert result.output == "Version 1 is champion now, after version 2.\n"
     result = invoke("rollback", "payments", "--to", "3", "--why", "it was not the model")
     assert result.output == "Version 3 is champion now, after version 1.\n"
+    assert champion(registered) == 3
+
+
+def test_a_move_does_not_wait_for_the_import_of_mlflow_after_that_of_dagster(registered: Project) -> None:
+    code = """
+import sys
+from ml_platform.cli import app
+assert "dagster" not in sys.modules
+app(sys.argv[1:], standalone_mode=False)
+print(sorted({"dagster", "mlflow"} & set(sys.modules)))
+"""
+    for arguments in (["rollback", "payments", "--why", "now"], ["promote", "payments", "3", "--why", "and back"]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "['dagster']"
     assert champion(registered) == 3
 
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib import invalidate_caches
 from pathlib import Path
@@ -25,6 +24,7 @@ from ml_platform.resources.model_files import DESCRIPTION_FILE, MODEL_FILE
 from ml_platform.resources.scoring_process import ScoringProcess
 from ml_platform.use_case import Task, UseCase
 from ml_platform_tests.examples import use_case
+from ml_platform_tests.services import ends
 
 POSITIVE = "needs positive features, and numbers are scaled"
 ALONE = "takes other estimators, which no YAML file can name"
@@ -366,14 +366,7 @@ def test_it_ends_with_the_process_that_started_it() -> None:
         os._exit(0)
     """
     parent = subprocess.run([sys.executable, "-c", dedent(text)], capture_output=True, text=True, check=True)
-    for _ in range(100):
-        state = subprocess.run(
-            ["ps", "-o", "stat=", "-p", parent.stdout.strip()], capture_output=True, text=True, check=False
-        )
-        if state.stdout.strip()[:1] in {"", "Z"}:
-            return
-        time.sleep(0.2)
-    pytest.fail("it is still there")
+    assert ends(int(parent.stdout))
 
 
 def test_it_imports_neither_dagster_nor_mlflow() -> None:

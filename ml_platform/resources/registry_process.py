@@ -1,0 +1,101 @@
+"""The registry in a process of its own, which imports MLflow while this one imports Dagster: each takes a second."""
+
+import gc
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from importlib import import_module
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+
+from ml_platform.resources import own_process
+from ml_platform.resources.mlflow_server import import_mlflow
+from ml_platform.resources.registry import Registry
+
+STORE = "mlflow.store.model_registry.sqlalchemy_store"
+# a third of MLflow's import; its skinny distribution does without them, and no version is a data frame
+NOT_NEEDED = ("pandas", "polars", "scipy")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RegistryProcess:
+    """A process that begins to import MLflow with the block; it ends with the block, or with its parent."""
+
+    _process: "subprocess.Popen[bytes]"
+    _connection: Connection
+
+    def __enter__(self) -> Self:
+        self._process, self._connection = own_process.begin(__name__)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._process.wait()
+
+    def ask(self, registry: Registry, method: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+        """What a method of a registry returns, or raises, there.
+
+        Raises:
+            ConnectionError: the process has ended.
+        """
+        try:
+            self._connection.send((Path.cwd(), registry.uri, registry.artifacts, method, arguments))
+            answer, error = self._connection.recv()
+        except (EOFError, ConnectionError):
+            code = self._process.wait()
+            raise ConnectionError(
+                f"the process that asks MLflow ended with the exit code {code}; look at what it wrote, and run again."
+            ) from None
+        if error is not None:
+            raise error
+        return cast("T", answer)
+
+
+def _asked(method: Callable[Concatenate[Registry, P], T]) -> Callable[Concatenate["AskedRegistry", P], T]:
+    """A method of a registry, called in the process."""
+
+    @wraps(method)
+    def asked(self: "AskedRegistry", /, *arguments: P.args, **_: P.kwargs) -> T:
+        return self.process.ask(self, method, arguments)
+
+    return asked
+
+
+class AskedRegistry(Registry):
+    """A registry that is asked in a process of its own."""
+
+    def __init__(self, registry: Registry, process: RegistryProcess) -> None:
+        self.uri, self.artifacts, self.process = registry.uri, registry.artifacts, process
+
+    champion = _asked(Registry.champion)
+    crown = _asked(Registry.crown)
+    version = _asked(Registry.version)
+    versions = _asked(Registry.versions)
+    ledger_mark = _asked(Registry.ledger_mark)
+    mark_ledger = _asked(Registry.mark_ledger)
+
+
+def serve(asking: Connection) -> None:
+    """Answer what is asked at the other end of a connection, until nobody is there."""
+    gc.disable()  # nothing of what imports make is garbage
+    sys.modules.update(dict.fromkeys(NOT_NEEDED))  # type: ignore[arg-type]  # None: as if they were not installed
+    import_mlflow()
+    import_module(STORE)
+    gc.freeze()
+    gc.enable()
+    registry = Registry()
+    with asking, suppress(EOFError, ConnectionError):
+        while True:
+            folder, registry.uri, registry.artifacts, method, arguments = asking.recv()
+            os.chdir(folder)
+            answer: tuple[Any, Exception | None]
+            try:
+                answer = method(registry, *arguments), None
+            except Exception as error:  # whatever it is, it is for who asks
+                answer = None, error
+            asking.send(answer)
