@@ -15,6 +15,9 @@ from deltalake import DeltaTable, write_deltalake
 from ml_platform.defs.card_fraud.features import build
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml_platform.ml.training import TrainedModel
     from ml_platform.use_case import UseCase
 
 TYPES = {
@@ -26,6 +29,7 @@ TYPES = {
     "TX_FRAUD": pl.Int64(),
 }
 KEY, TIME = "TRANSACTION_ID", "TX_DATETIME"
+REGISTERED = "card_fraud"
 LARGEST_AMOUNT, QUARANTINE_AT_MOST, LOOKBACK_DAYS = 10_000, 0.02, 37
 DAY = timedelta(days=1)
 
@@ -171,7 +175,9 @@ def described(lake: Path, use_case: "UseCase", rows: pl.DataFrame) -> pl.DataFra
     return rows.lazy().join(validated, on=[KEY, TIME], how="left", maintain_order="left").select(names).collect()
 
 
-def champion(lake: Path, use_case_file: Path, cutoff: date, days: Sequence[date]) -> dict[str, float]:
+def champion(
+    lake: Path, use_case_file: Path, cutoff: date, days: Sequence[date], *, in_mlflow: bool
+) -> dict[str, float]:
     """Train, evaluate and judge the model of a cutoff, store it with its report, and predict all days.
 
     The arithmetic is the platform's own, called as a library; what is compared is everything around it. Gives the
@@ -182,6 +188,7 @@ def champion(lake: Path, use_case_file: Path, cutoff: date, days: Sequence[date]
 
     from ml_platform.ml.evaluation import evaluate
     from ml_platform.ml.gates import judge
+    from ml_platform.ml.preprocessing import matrix
     from ml_platform.ml.splits import windows_before
     from ml_platform.ml.thresholds import threshold_of
     from ml_platform.ml.training import TrainedModel, feature_columns, fit
@@ -204,17 +211,46 @@ def champion(lake: Path, use_case_file: Path, cutoff: date, days: Sequence[date]
     for gate in use_case.gates:
         if reason := judge(use_case, gate, report, None):
             raise SystemExit(reason)
-    place = lake / "model"
-    place.mkdir(exist_ok=True)
-    joblib.dump(model.pipeline, place / "pipeline.joblib")
-    for name, picture in report.figures.items():
-        (place / f"{name}.png").write_bytes(picture)
     metrics = {name: interval.point for name, interval in report.metrics.items()}
-    (place / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    folder = lake / "model"
+    folder.mkdir(exist_ok=True)
+    for name, picture in report.figures.items():
+        (folder / f"{name}.png").write_bytes(picture)
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    if in_mlflow:
+        register(lake, model, matrix(train.head(5), columns), metrics)
+    else:
+        joblib.dump(model.pipeline, folder / "pipeline.joblib")
     rows = features.filter(pl.col("partition").is_between(days[0], days[-1])).collect()
     predictions = rows.select(KEY, TIME, "partition").with_columns(pl.Series("prediction", model.predict(rows)))
     write(lake, "predictions", predictions, days)
     return metrics
+
+
+def register(lake: Path, model: "TrainedModel", example: "pd.DataFrame", metrics: dict[str, float]) -> None:
+    """Log a model to MLflow with parameters, metrics, and the files of its folder; register it as champion."""
+    import mlflow
+    from mlflow.models import infer_signature
+
+    from ml_platform.resources.trusted_types import TRUSTED_TYPES
+
+    mlflow.set_tracking_uri(f"sqlite:///{lake}/mlflow.db")
+    mlflow.set_experiment(experiment_id=mlflow.create_experiment(REGISTERED, str(lake / "artifacts")))
+    with mlflow.start_run():
+        mlflow.log_params(dict(model.params))
+        mlflow.log_metrics(metrics)
+        mlflow.log_artifacts(str(lake / "model"), "evaluation")
+        stored = mlflow.sklearn.log_model(
+            model.pipeline,
+            name="model",
+            serialization_format="skops",
+            skops_trusted_types=list(TRUSTED_TYPES),
+            signature=infer_signature(example, model.pipeline.predict_proba(example)),
+            input_example=example,
+            pip_requirements=["scikit-learn"],  # else MLflow would load the model once more to find them
+            registered_model_name=REGISTERED,
+        )
+    mlflow.MlflowClient().set_registered_model_alias(REGISTERED, "champion", stored.registered_model_version)
 
 
 def run(data: Path, lake: Path, days: Sequence[date]) -> dict[str, float]:
@@ -252,12 +288,15 @@ def main() -> None:
     parser.add_argument("--to", dest="last", type=date.fromisoformat, required=True, help="the last day")
     parser.add_argument("--use-case", type=Path, help="the use case's YAML file, to go on to a champion")
     parser.add_argument("--cutoff", type=date.fromisoformat, help="the cutoff of its model")
+    parser.add_argument("--mlflow", action="store_true", help="put the model into MLflow instead of a file")
     arguments = parser.parse_args()
     days = days_between(arguments.first, arguments.last)
     seconds, metrics = run(arguments.data, arguments.lake, days), {}
     if arguments.cutoff:
         begin = perf_counter()
-        metrics = champion(arguments.lake, arguments.use_case, arguments.cutoff, days)
+        metrics = champion(
+            arguments.lake.absolute(), arguments.use_case, arguments.cutoff, days, in_mlflow=arguments.mlflow
+        )
         seconds["model, evaluation, gates, predictions"] = perf_counter() - begin
     print(json.dumps({"seconds": seconds, "metrics": metrics}))
 

@@ -24,6 +24,7 @@ DATA_STAGES = ("raw_data", "validated_data", "features")
 CHAIN_STAGES = (*DATA_STAGES, "model", "evaluation", "promotion", "predictions")
 DATA_ASSETS = ("raw_data", "quarantine", "validated_data", "features")
 START_SECONDS, RUN_SECONDS, POLL_SECONDS, END_SECONDS = 120.0, 3600.0, 0.1, 20.0
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true"}
 LAUNCH = """
 mutation ($parameters: ExecutionParams!) {
   launchRun(executionParams: $parameters) {
@@ -85,13 +86,16 @@ class Bare:
         """Run the script from files to features."""
         return self._script(days)[0]
 
-    def champion(self, days: Sequence[date], use_case: Path, cutoff: date) -> tuple[Measured, dict[str, Any]]:
-        """Run the script from files to a champion and its predictions; also what it said."""
-        return self._script(days, "--use-case", use_case, "--cutoff", str(cutoff))
+    def champion(
+        self, days: Sequence[date], use_case: Path, cutoff: date, *, in_mlflow: bool
+    ) -> tuple[Measured, dict[str, Any]]:
+        """Run the script from files to a champion, in MLflow or in a file, and its predictions; also what it said."""
+        more = ["--mlflow"] if in_mlflow else []
+        return self._script(days, "--use-case", use_case, "--cutoff", str(cutoff), *more)
 
     def _script(self, days: Sequence[date], *more: str | Path) -> tuple[Measured, dict[str, Any]]:
         arguments = ["--data", self._data, "--lake", self.lake, "--from", str(days[0]), "--to", str(days[-1]), *more]
-        cost, said = command([sys.executable, HERE / "bare.py", *arguments], self._folder, {})
+        cost, said = command([sys.executable, HERE / "bare.py", *arguments], self._folder, QUIET)
         document = json.loads(said)
         return Measured(cost, len(days), document["seconds"]), document
 
