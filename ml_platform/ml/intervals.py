@@ -33,12 +33,14 @@ def bootstrap_intervals(
     names the entity of each row; entities are then drawn whole, since the rows of one are not independent (Davison &
     Hinkley 1997, Bootstrap Methods and their Application, section 3.8). `y` (n,) and `prediction` are as in
     `Metric.values`. Resamples on which a metric is undefined are left out, and so are metrics that are undefined on the
-    hold-out or on more than half of its resamples.
+    hold-out or on more than half of its resamples. One that is 0 or 1 on all of them, such as the recall of a model
+    that found all twelve, has the exact interval of so many of so many instead (Clopper & Pearson 1934, The use of
+    confidence or fiducial limits): nothing drawn from such a hold-out shows how far off it may be.
     Raises ValueError where the hold-out has fewer than two rows or entities.
     """
     values = _values([(metric, prediction) for metric in metrics], y, groups, resamples, seed)
     return {
-        metric.name: _interval(drawn, confidence)
+        metric.name: _exact(metric, drawn, y, prediction, groups, confidence) or _interval(drawn, confidence)
         for metric, drawn in zip(metrics, values, strict=True)
         if _undefined(drawn) is None
     }
@@ -57,7 +59,7 @@ def bootstrap_interval(
     """The interval of one metric; see `bootstrap_intervals`, but raises ValueError where the metric is undefined."""
     (values,) = _values([(metric, prediction)], y, groups, resamples, seed)
     _require(metric, values, y, prediction)
-    return _interval(values, confidence)
+    return _exact(metric, values, y, prediction, groups, confidence) or _interval(values, confidence)
 
 
 def normal_intervals(
@@ -81,7 +83,8 @@ def normal_intervals(
     for metric, drawn in zip(metrics, values, strict=True):
         if _undefined(drawn) is None:
             point, off = float(drawn[0]), z * float(np.nanstd(drawn[1:], ddof=1))
-            found[metric.name] = Interval(point, point - off, point + off, confidence)
+            normal = Interval(point, point - off, point + off, confidence)
+            found[metric.name] = _exact(metric, drawn, y, prediction, groups, confidence) or normal
     return found
 
 
@@ -159,6 +162,38 @@ def _interval(values: Floats, confidence: float) -> Interval:
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(values[1:], [tail, 1 - tail])
     return Interval(float(values[0]), float(low), float(high), confidence)
+
+
+def _exact(
+    metric: Metric,
+    values: Floats,
+    y: NDArray[Any],
+    prediction: NDArray[Any],
+    groups: NDArray[Any] | None,
+    confidence: float,
+) -> Interval | None:
+    """The interval of a metric between 0 and 1 that has one of these bounds on every resample, else None."""
+    point, drawn = float(values[0]), values[~np.isnan(values)]
+    if metric.task == "regression" or point not in {0.0, 1.0} or (drawn != point).any():
+        return None
+    rows = _counted(metric, y, prediction)
+    units = np.count_nonzero(rows) if groups is None else len(np.unique(groups[rows]))
+    off = 1 - ((1 - confidence) / 2) ** (1 / units)
+    return Interval(point, max(0.0, point - off), min(1.0, point + off), confidence)
+
+
+def _counted(metric: Metric, y: NDArray[Any], prediction: NDArray[Any]) -> NDArray[np.bool_]:
+    """The rows that a metric is a share of; where it is none, those of the rarest class, which say the least."""
+    match metric.name:
+        case "accuracy" | "brier_score" | "calibration_error":
+            return np.ones(len(y), np.bool_)
+        case "precision":
+            return np.asarray(prediction >= metric.threshold)
+        case "recall":
+            return np.asarray(y == 1)
+        case _:
+            classes, rows = np.unique(y, return_counts=True)
+            return np.asarray(y == classes[rows.argmin()])
 
 
 def _undefined(values: Floats) -> str | None:

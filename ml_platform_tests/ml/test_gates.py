@@ -134,6 +134,14 @@ def test_ten_rows_of_a_class_are_enough() -> None:
     assert verdict(judged, metric="roc_auc", at_least=0.5) is None
 
 
+def test_three_rows_taken_for_positive_tell_little_of_precision_however_right_they_are() -> None:
+    found = report(np.where(np.cumsum(Y) * Y <= 3, Y, 0.0))
+    assert failure(found, metric="precision", at_least=0.9).startswith(
+        "precision is 1.0000 (0.2924 to 1.0000), not surely"
+    )
+    assert verdict(report(Y), metric="precision", at_least=0.9) is None
+
+
 def test_the_champion_decides_at_its_own_threshold() -> None:
     gate = Gate(metric="recall", no_worse_than="champion", margin=0.01)
     judged = replace(report(GOOD), threshold=0.5)

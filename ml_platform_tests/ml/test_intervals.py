@@ -113,6 +113,44 @@ def test_normal_intervals_are_like_those_of_many_resamples_and_reach_any_confide
     assert normal_intervals([BINARY["precision"]], y, score * 0.4, seed=1) == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("recall", 12), ("precision", 12), ("f1", 12), ("roc_auc", 12), ("accuracy", 300), ("brier_score", 300)],
+)
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_model_that_is_right_or_wrong_on_all_rows_has_the_exact_interval(
+    name: str, rows: int, *, is_right: bool
+) -> None:
+    from scipy import stats
+
+    y = np.array([1.0] * 12 + [0.0] * 288)
+    prediction = y if is_right else 1 - y
+    if name == "precision" and not is_right:
+        prediction, rows = np.ones(300) - y, 288  # those that it takes for positive
+    metric = BINARY[name]
+    best = metric.greater_is_better == is_right
+    expected = stats.binomtest(rows * best, rows).proportion_ci(method="exact")
+    for found in (
+        bootstrap_interval(metric, y, prediction, seed=1),
+        bootstrap_intervals([metric], y, prediction, seed=1)[name],
+        normal_intervals([metric], y, prediction, seed=1)[name],
+    ):
+        assert (found.point, found.low, found.high) == pytest.approx((float(best), expected.low, expected.high))
+
+
+def test_an_exact_interval_counts_entities_where_rows_are_alike() -> None:
+    y = np.array([1.0] * 12 + [0.0] * 288)
+    customers = np.arange(300) // 4  # three of them have the positive rows
+    assert bootstrap_interval(BINARY["recall"], y, y, groups=customers, seed=1).low == pytest.approx(0.025 ** (1 / 3))
+
+
+def test_a_single_miss_is_left_to_the_bootstrap() -> None:
+    y = np.array([1.0] * 12 + [0.0] * 288)
+    one_missed = np.where(np.arange(300) == 0, 0.0, y)
+    assert bootstrap_interval(BINARY["recall"], y, one_missed, seed=1).high == 1
+    assert bootstrap_interval(REGRESSION["r2"], y, y, seed=1).low == 1
+
+
 def test_groups_widen_the_interval_where_the_rows_of_a_group_are_alike() -> None:
     y, score = scored_rows(100, seed=11)
     rows = np.repeat(y, 16), np.repeat(score, 16)
