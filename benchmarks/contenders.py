@@ -122,6 +122,11 @@ class CommandLine:
         """Run the stages to a champion and its predictions; also what the command said."""
         return self._command(days, CHAIN_STAGES)
 
+    def rollback(self, version: int) -> Measured:
+        """Make another version champion."""
+        arguments = ["rollback", USE_CASE, "--to", str(version), "--why", "measured"]
+        return Measured(command([script("ml-platform"), *arguments], self.project, {})[0], 0)
+
     def whole(self, days: Sequence[date]) -> Measured:
         """Run every stage."""
         return self._command(days)[0]

@@ -33,12 +33,13 @@ from benchmarks.projects import (
 )
 from benchmarks.report import Target, at_least, at_most, peak, wall
 
-DAYS_BEFORE, MONTH, HALF_YEAR, CHAIN = 40, 30, 183, 31
+DAYS_BEFORE, MONTH, HALF_YEAR, CHAIN, WEEK = 40, 30, 183, 31, 7
 CUTOFF = date(2018, 5, 2)
 COPIES, USE_CASES, CHECKS = 10, 50, 50
 LOAD = f"import {PACKAGE}.definitions as m; (m.defs() if callable(m.defs) else m.defs).get_repository_def()"
 GIBIBYTE = 1024
 SEEDS = 100
+IMPORTS = "import dagster, mlflow"
 STORES = ("ML_PLATFORM_HOME", "ML_PLATFORM_LAKE", "ML_PLATFORM_ARTIFACTS", "MLFLOW_TRACKING_URI", "DAGSTER_HOME")
 CUSTOM_CHECKS = {
     "checks": [
@@ -209,6 +210,21 @@ def _empty_run(project: Path, home: Path) -> Measured:
     return Measured(command([script("dagster"), *arguments], project, {"DAGSTER_HOME": str(home)})[0], 0)
 
 
+def rollback(settings: Settings) -> None:
+    """The champion before, from a cold command line, next to the imports of Dagster and MLflow one after the other."""
+    days = days_from(FIRST_DAY, CHAIN + WEEK)
+    commands = CommandLine(settings.folder / "b", _data(settings, days))
+    for count in (CHAIN, CHAIN + WEEK):
+        commands.champion(days[:count])
+    results: Results = {"the two imports": [], "b  rollback": []}
+    imports, back = results.values()
+    for _ in range(settings.rounds):
+        for number in (1, 2):
+            imports.append(Measured(command([sys.executable, "-c", IMPORTS], settings.folder, {})[0], 0))
+            back.append(commands.rollback(number))
+    _show(results, [at_most("b", wall(back), 2, " s")])
+
+
 def definitions(settings: Settings) -> None:
     """Loading the definitions of 50 use cases, next to those of empty projects; and what 50 custom checks add."""
     data = settings.folder / "none"
@@ -264,6 +280,7 @@ SCENARIOS: dict[str, Callable[[Settings], None]] = {
     "half-year": half_year,
     "chain": chain,
     "unchanged": unchanged,
+    "rollback": rollback,
     "definitions": definitions,
     "drift": drift,
     "week": week,
