@@ -10,6 +10,7 @@ import polars as pl
 from ml_platform.ml.report import Report
 from ml_platform.ml.splits import Window, held_out_by_key
 from ml_platform.resources.registry import StoredModel, Version
+from ml_platform.stages.model import HOLD_OUT_TAG
 from ml_platform.stages.training_rows import Part, Split, held_out_by, labelled_rows, with_columns
 from ml_platform.stages.work import Work
 
@@ -62,8 +63,10 @@ def opponent(work: Work, champion: Version, stored: StoredModel, report: Report,
             f"the champion, version {champion.number}, was put into MLflow by hand, and nothing says what it was "
             "trained on; put another one in its place: ml-platform promote or rollback."
         )
-    rows, names = labelled_rows(work, cutoff, "hold_out"), work.use_case.contract.identity
-    if not rows.select(names).equals(report.scores.select(names)):
+    rows, commit = labelled_rows(work, cutoff, "hold_out"), int(work.tracking.run_of(report.run_id).tags[HOLD_OUT_TAG])
+    judged = labelled_rows(work, cutoff, "hold_out", commit)
+    # a column that has come since is in the table of all days
+    if not set(judged.columns) <= set(rows.columns) or not rows.select(judged.columns).equals(judged):
         raise ChangedHoldOutError("the hold-out has changed since the evaluation; materialize evaluation again.")
     loaded = work.tracking.load_model(champion.address)
     # a feature that the transform gives no more stays in the table, without values

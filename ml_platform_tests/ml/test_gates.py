@@ -256,6 +256,14 @@ def test_rows_of_an_entity_are_drawn_together() -> None:
     assert ", not surely better; " in failure(by_entity, champion, **BETTER)
 
 
+def test_a_verdict_is_that_of_the_seed() -> None:
+    judged, champion = report(drawn(1.05, Y, seed=5)), drawn(1.0, Y, seed=3)
+    one, again, other = (
+        verdict(judged, champion, within=use_case(model={"seed": seed}), **BETTER) for seed in (1, 1, 2)
+    )
+    assert one == again != other
+
+
 def test_a_metric_at_a_threshold_is_compared_at_the_threshold_of_the_model() -> None:
     high, low = np.where(Y == 1, 0.9, 0.1), np.where(Y == 1, 0.4, 0.1)
     gate = NO_WORSE | {"metric": "recall"}

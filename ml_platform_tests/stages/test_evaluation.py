@@ -61,7 +61,7 @@ def repeated(day: date) -> pl.DataFrame:
     return rows.with_columns(id=pl.col("id") % 1000 + 1000 * (day - FIRST).days, at=pl.col("at") + moved)
 
 
-ENTITY = {"contract": {"entity": "terminal"}}
+BY_CITY = {"evaluation": {"slices": ["city"], "slice_rows": 20}}
 LOOKED_AT: dict[str, Any] = {
     "evaluation": {
         "slices": ["city", "amount"],
@@ -73,8 +73,8 @@ LOOKED_AT: dict[str, Any] = {
 }
 VARIANTS = {
     "looked_at": Variant(LOOKED_AT),
-    "by_row": Variant({}, rows=by_regulars),
-    "by_terminal": Variant(ENTITY, rows=by_regulars),
+    "by_row": Variant(BY_CITY, rows=by_regulars),
+    "by_terminal": Variant({**BY_CITY, "contract": {"entity": "terminal"}}, rows=by_regulars),
     "drifting": Variant(features=BOTH, rows=drifting, days=LATER_DAYS),
     "misnamed": Variant({"evaluation": {"slices": ["citi"]}}),
     "unlabelled": Variant(rows=unlabelled),
@@ -135,6 +135,17 @@ def test_slices_of_the_contract_and_of_the_features_have_the_rows_that_they_name
         assert one.rows == pytest.approx(rows.filter(between).height, abs=2)
 
 
+def test_an_evaluation_has_its_pictures(project: Project, report: Report) -> None:
+    names = ["roc_curve", "precision_recall_curve", "calibration_curve", "confusion_matrix", "importance"]
+    assert sorted(report.figures) == sorted(names)
+    assert all(picture.startswith(b"\x89PNG") for picture in report.figures.values())
+    event = project.instance.get_latest_materialization_event(dg.AssetKey(["looked_at", "evaluation"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    shown = str(event.asset_materialization.metadata["pictures"].value)
+    assert all(f"![{name}](data:image/png;base64," in shown for name in names)
+
+
 def test_the_calibration_error_is_among_the_metrics(report: Report) -> None:
     interval = report.metrics["calibration_error"]
     assert 0 <= interval.low <= interval.point <= interval.high < 0.5
@@ -181,6 +192,10 @@ def test_with_an_entity_the_intervals_are_those_of_entities(project: Project) ->
         assert entity.high - entity.low > 1.5 * (row.high - row.low)
     row, entity = by_row.importance["amount"], by_terminal.importance["amount"]
     assert entity.high - entity.low > 1.5 * (row.high - row.low)
+    assert [one.value for one in by_terminal.slices] == [one.value for one in by_row.slices] != []
+    for by_rows, by_entities in zip(by_row.slices, by_terminal.slices, strict=True):
+        row, entity = by_rows.metrics["log_loss"], by_entities.metrics["log_loss"]
+        assert entity.high - entity.low > 1.5 * (row.high - row.low)
 
 
 def test_a_model_that_looks_at_other_features_than_the_champion_is_promoted_with_a_warning(project: Project) -> None:

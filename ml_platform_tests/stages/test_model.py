@@ -67,6 +67,7 @@ def build(rows: pl.DataFrame) -> pl.DataFrame:
 """
 
 FEATURE = """
+import os
 import time
 
 import polars as pl
@@ -80,6 +81,7 @@ SUSPECTS = {
     "ahead": 'pl.col("amount").shift(-1).over("terminal")',
     "unripe": '(pl.col("fraud").cum_sum() - pl.col("fraud")).over("terminal", pl.col("at").dt.date())',
     "clock": 'pl.col("amount") + time.time() % 10_000',
+    "process": 'pl.col("amount") + os.getpid()',
     "batch": 'pl.col("amount") / pl.col("amount").mean()',
 }
 RULED = {
@@ -170,6 +172,7 @@ def test_a_feature_that_gives_the_label_away_is_not_trained_on_until_it_is_accep
         ("ahead", "once later rows are left out"),
         ("unripe", "labels that are not known yet when a row is scored"),
         ("clock", "it must give the same for a row whenever it is called, from its lookback of 1 day"),
+        ("process", "gives 'suspect' differently in a fresh process"),
         ("batch", "suspect"),
     ],
 )

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from importlib import import_module
@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.definitions.data_version import DATA_VERSION_TAG  # as stages/record.py does
 from mlflow import MlflowClient
 
 from ml_platform.cli.outcome import Outcome
@@ -27,9 +28,11 @@ from ml_platform.resources.registry import EVALUATED_TAG, StoredModel
 from ml_platform.resources.tracking import Tracking
 from ml_platform.stages import ledger
 from ml_platform.stages.model import is_alive
+from ml_platform.stages.training_rows import labelled_rows
 from ml_platform.versions.moves import promote, rollback
 from ml_platform_tests.conftest import copied, opened
 from ml_platform_tests.drills import WARM
+from ml_platform_tests.ml.test_model_card import Page
 
 CUTOFF, LAST_DAY = "2018-04-30", "2018-04-29"
 SEAMS = {
@@ -194,21 +197,49 @@ def test_a_killed_promotion_leaves_one_champion_and_the_next_run_completes_it(
         assert len(ledger.read(work).entries) == 4
 
 
-def test_a_promotion_writes_the_page_beside_the_version_with_the_origin_of_its_numbers(registered: Project) -> None:
-    work = registered.work("payments")
-    version = work.tracking.version("payments", 3)
+def test_a_promotion_writes_the_page_beside_the_version_with_the_origin_of_its_numbers(challenge: Project) -> None:
+    promoted(challenge)
+    version = challenge.work("payments").tracking.version("payments", 4)
     assert version is not None
-    record = registered.instance.fetch_materializations(dg.AssetKey(["payments", "promotion"]), limit=1).records[0]
-    assert record.asset_materialization is not None
-    address = str(record.asset_materialization.metadata["report"].value)
-    assert (
-        address == f"{work.tracking.run_of(version.run_id).tags and _artifacts(registered, version.run_id)}/report.html"
+    made = {
+        stage: challenge.instance.fetch_materializations(dg.AssetKey(["payments", stage]), limit=1).records[0]
+        for stage in ("features", "model", "evaluation", "promotion")
+    }
+    assert len({record.run_id for record in made.values()}) == 3  # the model was evaluated in the run that trained it
+    decided = made["promotion"].asset_materialization
+    assert decided is not None
+    address = str(decided.metadata["report"].value)
+    assert address == f"{_artifacts(challenge, version.run_id)}/report.html"
+
+    origins = Page(Path(address).read_text()).rows("Lineage")
+
+    assert {stage: cells[1] for stage, cells in origins.items()} == {stage: f"payments/{stage}" for stage in made}
+    assert {stage: cells[4] for stage, cells in origins.items()} == {
+        stage: record.run_id for stage, record in made.items()
+    }
+    for stage in ("model", "evaluation"):
+        materialization = made[stage].asset_materialization
+        assert materialization is not None
+        assert materialization.tags is not None
+        assert origins[stage][2:4] == [CUTOFF, materialization.tags[DATA_VERSION_TAG]]
+
+
+def test_a_gate_says_which_rows_the_champion_has_not_seen(challenge: Project) -> None:
+    for tag, day in {"trained_from": "2018-04-26", "trained_until": "2018-04-27"}.items():
+        client(challenge).set_model_version_tag("payments", "3", tag, f"{day}T00:00:00")
+    work = challenge.work("payments")
+    seen = labelled_rows(work, CUTOFF, "hold_out")["TX_DATETIME"].dt.day().to_list().count(26)
+
+    promoted(challenge)
+
+    (record,) = challenge.instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(dg.AssetKey(["payments", "promotion"]), "roc_auc_no_worse_than_champion"), limit=1
     )
-    page = Path(address).read_text()
-    assert "<script src" not in page
-    for stage in ("features", "model", "evaluation", "promotion"):
-        assert f"payments/{stage}" in page
-    assert record.run_id in page
+    assert record.event is not None
+    metadata = record.event.dagster_event.asset_check_evaluation_data.metadata  # type: ignore[union-attr]
+    report = work.reports.reports(dg.AssetKey(["payments", "evaluation"]), [CUTOFF])[CUTOFF]
+    assert (metadata["champion"].value, metadata["rows_the_champion_was_trained_on"].value) == (3, seen)
+    assert metadata["rows_compared"].value == report.scores.height - seen
 
 
 def _artifacts(project: Project, run_id: str) -> str:
@@ -362,10 +393,20 @@ def test_an_older_cutoff_is_not_compared_with_a_newer_champion(
     assert found["reason"] == "the champion, version 3, is of the newer cutoff 2018-04-30."
 
 
-def test_a_hold_out_that_changed_since_the_evaluation_is_refused(registered: Project) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(lambda rows: rows.head(-5), id="rows"),
+        pytest.param(lambda rows: rows.with_columns(pl.col("TX_AMOUNT") * 2), id="a feature"),
+        pytest.param(lambda rows: rows.with_columns(TX_FRAUD=1 - pl.col("TX_FRAUD")), id="the label"),
+    ],
+)
+def test_a_hold_out_that_changed_since_the_evaluation_is_refused(
+    registered: Project, changed: Callable[[pl.DataFrame], pl.DataFrame]
+) -> None:
     table = registered.work("payments").lake.table(dg.AssetKey(["payments", "features"]))
     day = date(2018, 4, 26)
-    table.overwrite(table.scan([day]).collect().head(-5), [day])
+    table.overwrite(changed(table.scan([day]).collect()), [day])
     succeeded, outcome = run_use_case(
         registered, "payments", None, LAST_DAY, stages=["promotion"], force=True, quiet=True
     )
@@ -402,6 +443,7 @@ def test_a_model_trained_once_more_is_a_child_of_the_run_that_was_judged(challen
     version = work.tracking.champion("payments")
     assert version is not None
     run = client(project).get_run(version.run_id)
+    assert Path(f"{run.info.artifact_uri}/report.html").is_file()
     assert run.data.tags["mlflow.parentRunId"] == version.tags[EVALUATED_TAG]
     assert run.info.status == "FINISHED"
     assert (version.tags["trained_from"], version.tags["trained_until"]) == (
