@@ -31,10 +31,10 @@ def sliced(of: UseCase, y: Array, score: Array, groups: Array | None = None, **c
     return slices_of(of, pl.DataFrame(columns), y, score, None, groups)
 
 
-def labelled(seed: int, rows: int = ROWS) -> tuple[Array, Array, np.random.Generator]:
+def labelled(seed: int, rows: int = ROWS, signal: float = 1.5) -> tuple[Array, Array, np.random.Generator]:
     rng = np.random.default_rng(seed)
     y = (rng.random(rows) < 0.3).astype(np.float64)
-    return y, 1 / (1 + np.exp(0.5 - 1.5 * (2 * y - 1) - rng.normal(size=rows))), rng
+    return y, 1 / (1 + np.exp(0.5 - signal * (2 * y - 1) - rng.normal(size=rows))), rng
 
 
 def of_all(y: Array, score: Array, slices: list[Slice]) -> Report:
@@ -60,13 +60,16 @@ def test_a_planted_bad_slice_is_found() -> None:
 
 
 def test_equally_good_slices_seldom_fire() -> None:
-    """The bound is the true value of each slice, so what fires does so by luck, in 2 or 3 of 100 at most."""
-    y, score, _ = labelled(2, 300_000)
+    """The bound is the true value of each slice, so what fires does so by luck, in 2 or 3 of 100 at most.
+
+    With intervals that are not widened for the number of slices it would be in 13 of 100.
+    """
+    y, score, _ = labelled(2, 300_000, signal=0.5)
     truth = float(METRICS["binary_classification"]["roc_auc"].values(y, score)[0])
     of = cut_by("city", "amount")
     fired = 0
     for seed in range(100, 150):
-        y, score, rng = labelled(seed, 1000)
+        y, score, rng = labelled(seed, 1000, signal=0.5)
         columns = {"city": CITIES[rng.integers(4, size=1000)], "amount": rng.normal(size=1000)}
         fired += worst(of, y, score, truth, **columns) is not None
     assert fired <= 2

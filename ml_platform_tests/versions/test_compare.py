@@ -17,6 +17,7 @@ from ml_platform.stages.training_rows import held_out_by, labelled_rows
 from ml_platform.stages.work import Work
 from ml_platform.versions.compare import compare, page
 from ml_platform_tests.examples import use_case
+from ml_platform_tests.ml.test_model_card import Page
 
 CUTOFF = "2018-04-30"
 
@@ -83,6 +84,17 @@ def test_without_partitions_the_share_held_out_is_what_a_version_was_not_trained
     assert (masks["0.4"] | ~masks["0.2"]).all()
 
 
+def test_with_an_entity_a_difference_is_that_of_entities(registered: Project) -> None:
+    work = registered.work("payments")
+    contract = work.use_case.contract.model_copy(update={"entity": "CUSTOMER_ID"})
+    of_entities = replace(work, use_case=work.use_case.model_copy(update={"contract": contract}))
+    row, entity = (
+        compare(one, version_of(work, 1), version_of(work, 3)).differences["roc_auc"] for one in (work, of_entities)
+    )
+    assert row.point == entity.point
+    assert (row.low, row.high) != (entity.low, entity.high)
+
+
 def test_the_page_has_both_versions_and_needs_no_other_file(registered: Project) -> None:
     work = registered.work("payments")
     text = page(work, compare(work, version_of(work, 2), version_of(work, 3)))
@@ -90,6 +102,7 @@ def test_the_page_has_both_versions_and_needs_no_other_file(registered: Project)
     assert "payments 3" in text
     assert 'src="http' not in text
     assert "<link" not in text
+    assert Page(text).rows("Metrics")["roc_auc"][3] in {"better", "worse", "not surely different"}
 
 
 def test_a_version_that_no_longer_fits_the_features_is_not_compared(registered: Project) -> None:
