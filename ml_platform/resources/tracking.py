@@ -238,10 +238,13 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
         return str(self._mlflow().artifacts.load_text(f"runs:/{run_id}/{name}"))
 
     def log_text(self, run_id: str, text: str, name: str) -> str:
-        """Add a text file to a run, whether it has ended or not; the file's address."""
+        """Add a text file to a run, whether it has ended or not; where it is seen: in the server's UI, or the file."""
         client = self._mlflow().MlflowClient()
         client.log_text(run_id, text, name)
-        return f"{client.get_run(run_id).info.artifact_uri}/{name}"
+        found = client.get_run(run_id).info
+        if self.uri.startswith("http"):
+            return f"{self.uri.rstrip('/')}/#/experiments/{found.experiment_id}/runs/{run_id}/artifacts/{name}"
+        return f"{found.artifact_uri}/{name}"
 
     def set_tag(self, run_id: str, name: str, value: str) -> None:
         """Set a tag of a run, whether it has ended or not."""

@@ -224,6 +224,11 @@ def test_a_model_that_the_tracking_server_did_not_take_is_kept_and_not_fitted_ag
         tracking = project.work("served").tracking
         first = tracking.model_of("served", CUTOFF)
 
+        # a page is linked where a browser shows it
+        assert tracking.log_text(first.run_id, "a page", "page.html") == (
+            f"{server.uri}/#/experiments/1/runs/{first.run_id}/artifacts/page.html"
+        )
+
         # the server dies while the next cutoff is fitted
         assert run(project, "served", days=8)[0]
         during.append(server.kill)
