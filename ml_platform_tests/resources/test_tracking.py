@@ -46,6 +46,10 @@ CUTOFF = "2024-01-08"
 executed: list[str] = []
 
 
+def execute(what: str) -> None:
+    executed.append(what)
+
+
 class Trap:
     """An object that leaves a trace when it is made from a file."""
 
@@ -405,7 +409,7 @@ def test_a_description_that_asks_for_code_is_refused_and_not_run(
     from yaml import YAMLError
 
     stored, file = trapped
-    text = f"!!python/object/apply:{__name__}.executed.append [described]\n"
+    text = f"!!python/object/apply:{__name__}.execute [described]\n"
     described = file.with_name("MLmodel")
     described.write_text(described.read_text() + f"more: {text}")
     with pytest.raises(YAMLError):
