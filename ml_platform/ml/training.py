@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -59,6 +60,15 @@ def feature_columns(use_case: UseCase, columns: Sequence[str]) -> tuple[str, ...
     contract = use_case.contract
     others = {*contract.key, contract.entity, contract.event_time, use_case.label.column, PARTITION}
     return tuple(use_case.features.columns or (name for name in columns if name not in others))
+
+
+def rows_hash(use_case: UseCase, rows: pl.DataFrame, columns: Sequence[str]) -> str:
+    """The SHA-256 of what a model learns of rows, or is judged by: these columns and the label, in the rows' order."""
+    found = sha256(repr([*columns]).encode())
+    for values in (*(column.to_numpy() for _, column in matrix(rows, columns).items()), labels(rows, use_case)):
+        # an array of text holds addresses
+        found.update(repr(values.tolist()).encode() if values.dtype == object else values.tobytes())
+    return found.hexdigest()
 
 
 def fit(use_case: UseCase, train: pl.DataFrame, estimator: str, params: Mapping[str, Any]) -> Any:

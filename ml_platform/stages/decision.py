@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.report import Report
-from ml_platform.ml.training import TrainedModel, feature_columns, fit
+from ml_platform.ml.training import TrainedModel, feature_columns, fit, rows_hash
 from ml_platform.resources.registry import CUTOFF_TAG, EVALUATED_TAG, USE_CASE_TAG, StoredModel, Version
 from ml_platform.stages import ledger
 from ml_platform.stages.evaluation import WARNINGS
@@ -116,8 +116,10 @@ def refitted(work: Work, candidate: Candidate) -> tuple[StoredModel, str | None]
     with tracking.run(work.step, use_case.name, candidate.cutoff or "", parent=parent) as run:
         run.log_params({"estimator": use_case.estimator, "rows": known.height, "refit": True})
         again = TrainedModel(pipeline, use_case.task, columns, run.mlflow_run_id, model.threshold, model.params)
-        scores = again.predict(labelled_rows(work, candidate.cutoff, "hold_out", commit))
-        run.set_tags({**run_tags(work, commit), **prediction_tags(scores, commit)})
+        hold_out = labelled_rows(work, candidate.cutoff, "hold_out", commit)
+        trained, judged = (rows_hash(use_case, rows, columns) for rows in (known, hold_out))
+        predicted = prediction_tags(again.predict(hold_out), commit, judged)
+        run.set_tags({**run_tags(work, commit, trained), **predicted})
         run.log_dict(use_case.model_dump(mode="json"), "use_case.json")
         stored = tracking.store_model(again, known.head())
     with ScoringProcess() as process:

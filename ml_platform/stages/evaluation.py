@@ -10,7 +10,7 @@ from ml_platform.fingerprints import digest, recipe
 from ml_platform.io_managers.models import Models
 from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.report import IMPORTANCE_SHIFT, MODEL, Report
-from ml_platform.ml.training import TrainedModel
+from ml_platform.ml.training import TrainedModel, rows_hash
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.chunks import one_by_one
 from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
@@ -118,7 +118,7 @@ def _computed(work: Work, cutoff: Key, model: TrainedModel) -> Computed:
     points = {name: interval.point for name, interval in report.metrics.items()}
     work.tracking.log_evaluation(report.run_id, points, report.figures)
     scores = np.asarray(report.scores[MODEL].to_list(), dtype=np.float64)
-    for tag, value in prediction_tags(scores, commit).items():
+    for tag, value in prediction_tags(scores, commit, rows_hash(use_case, hold_out, model.columns)).items():
         work.tracking.set_tag(report.run_id, tag, value)
     verdicts = [
         Verdict("measurable", cutoff, metadata={"hold_out_rows": hold_out.height}),

@@ -11,7 +11,7 @@ from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.labels import labels
 from ml_platform.ml.preprocessing import left_out
-from ml_platform.ml.training import TrainedModel, feature_columns
+from ml_platform.ml.training import TrainedModel, feature_columns, rows_hash
 from ml_platform.partitions import looked_at, span
 from ml_platform.resources.alive import is_alive
 from ml_platform.resources.registry import StoredModel
@@ -38,6 +38,7 @@ PACKAGES = ["polars", *REQUIREMENTS]
 EXAMPLE_ROWS = 5
 RECIPE_TAG, FEATURES_TAG = "recipe", "features_version"
 PREDICTIONS_TAG, HOLD_OUT_TAG = "predictions_hash", "hold_out_features_version"
+TRAINING_ROWS_TAG, HOLD_OUT_ROWS_TAG = "training_rows_hash", "hold_out_rows_hash"
 
 
 def build(use_case: UseCase) -> StageDefinition:
@@ -214,22 +215,22 @@ def logged(
             }
         )
         run.log_dict(use_case.model_dump(mode="json"), "use_case.json")
-        run.set_tags(run_tags(work, commit))
+        run.set_tags(run_tags(work, commit, rows_hash(use_case, train, columns)))
         for trial in model.trials:
             tracking.log_trial(run.mlflow_run_id, use_case.name, **trial, dagster_run=work.run.run.run_id)
         return tracking.store_model(model.model(work, columns, run.mlflow_run_id), train.head(EXAMPLE_ROWS))
 
 
-def run_tags(work: Work, commit: int) -> dict[str, str]:
+def run_tags(work: Work, commit: int, rows: str) -> dict[str, str]:
     """What a run says of what its model is made of: how it was computed, and the commit of the features."""
-    return {RECIPE_TAG: recipe_of(work.use_case).digest, FEATURES_TAG: str(commit)}
+    return {RECIPE_TAG: recipe_of(work.use_case).digest, FEATURES_TAG: str(commit), TRAINING_ROWS_TAG: rows}
 
 
-def prediction_tags(scores: "NDArray[np.float64]", commit: int) -> dict[str, str]:
+def prediction_tags(scores: "NDArray[np.float64]", commit: int, rows: str) -> dict[str, str]:
     """What a run says of its model's predictions on the hold-out, as it is at a commit of the features."""
     from ml_platform.ml.evaluation import prediction_hash
 
-    return {PREDICTIONS_TAG: prediction_hash(scores), HOLD_OUT_TAG: str(commit)}
+    return {PREDICTIONS_TAG: prediction_hash(scores), HOLD_OUT_TAG: str(commit), HOLD_OUT_ROWS_TAG: rows}
 
 
 def _missing(days: list[str]) -> str:

@@ -10,9 +10,17 @@ import polars as pl
 from ml_platform.errors import UserError
 from ml_platform.fingerprints import Recipe
 from ml_platform.ml.evaluation import prediction_hash
-from ml_platform.ml.training import TrainedModel, feature_columns, fit
+from ml_platform.ml.training import TrainedModel, feature_columns, fit, rows_hash
 from ml_platform.resources.registry import EVALUATED_TAG, Version
-from ml_platform.stages.model import FEATURES_TAG, HOLD_OUT_TAG, PREDICTIONS_TAG, RECIPE_TAG, recipe_of
+from ml_platform.stages.model import (
+    FEATURES_TAG,
+    HOLD_OUT_ROWS_TAG,
+    HOLD_OUT_TAG,
+    PREDICTIONS_TAG,
+    RECIPE_TAG,
+    TRAINING_ROWS_TAG,
+    recipe_of,
+)
 from ml_platform.stages.recipes import load
 from ml_platform.stages.training_rows import Part, labelled_rows
 from ml_platform.stages.work import Work
@@ -24,7 +32,7 @@ from ml_platform.versions.trace import run_of
 class Reproduction:
     """Whether a version trained again predicts the same, by the hash of its predictions on the hold-out.
 
-    `differences` are sentences on what is not as it was: code, environment, configuration.
+    `differences` are sentences on what is not as it was: data, code, environment, configuration.
     """
 
     equal: bool
@@ -66,7 +74,13 @@ def reproduce(work: Work, version: Version) -> Reproduction:
     again = TrainedModel(pipeline, use_case.task, feature_columns(use_case, train.columns), version.run_id)
     recorded, found = run.tags[PREDICTIONS_TAG], prediction_hash(again.predict(hold_out))
     now, written = recipe_of(use_case), recipe_of(work.use_case)
-    differences = [*_differences(before, now), *_changed("configuration", before.config, written.config)]
+    rows = {TRAINING_ROWS_TAG: train, HOLD_OUT_ROWS_TAG: hold_out}
+    data = {tag: rows_hash(use_case, found, again.columns) for tag, found in rows.items() if tag in run.tags}
+    differences = [
+        *_changed("data", {tag: run.tags[tag] for tag in data}, data),
+        *_differences(before, now),
+        *_changed("configuration", before.config, written.config),
+    ]
     if recorded != found and not differences:
         differences = [
             "nothing that is recorded differs: the estimator is not deterministic, or the machine is another"

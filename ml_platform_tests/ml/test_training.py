@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ml_platform import references
 from ml_platform.ml.contract import PARTITION
-from ml_platform.ml.training import BASELINES, TrainedModel, feature_columns, fit
+from ml_platform.ml.training import BASELINES, TrainedModel, feature_columns, fit, rows_hash
 from ml_platform.use_case import Task, UseCase
 from ml_platform_tests.examples import use_case
 
@@ -199,3 +199,20 @@ def test_without_an_estimator_boosting_learns_every_task(task: Task) -> None:
     assert model.pipeline["estimator"].early_stopping is False
     found = model.predict(table)
     assert np.corrcoef(found[:, 1] if found.ndim > 1 else found, table["y"])[0, 1] > 0.7
+
+
+def test_rows_have_another_hash_when_anything_that_a_model_learns_of_them_is_another() -> None:
+    of, same = case(), rows()
+    columns = feature_columns(of, same.columns)
+    others = [
+        same.reverse(),
+        same.head(119),
+        same.with_columns(y=1 - pl.col("y")),
+        same.with_columns(flag=~pl.col("flag")),
+        same.with_columns(amount=pl.col("amount").fill_null(0)),
+        same.with_columns(city=pl.col("city").replace({"mons": "liege"})),
+    ]
+    hashes = [rows_hash(of, one, columns) for one in (same, *others)]
+    assert len(set(hashes)) == 7
+    assert rows_hash(of, rows().with_columns(id=pl.lit(0)), columns) == hashes[0]
+    assert rows_hash(of, same, columns[::-1]) not in hashes

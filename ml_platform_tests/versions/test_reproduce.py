@@ -1,15 +1,26 @@
 """A version trained again from what was recorded predicts the same, whatever became of data and configuration."""
 
+import shutil
+from dataclasses import replace
+
 import dagster as dg
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
 from ml_platform.errors import UserError
 from ml_platform.resources.registry import Version
-from ml_platform.stages.model import PREDICTIONS_TAG
+from ml_platform.stages.model import (
+    HOLD_OUT_ROWS_TAG,
+    PREDICTIONS_TAG,
+    RECIPE_TAG,
+    TRAINING_ROWS_TAG,
+    recipe_of,
+)
+from ml_platform.stages.recipes import save
 from ml_platform.stages.training_rows import labelled_rows
 from ml_platform.stages.work import Work
 from ml_platform.versions.reproduce import reproduce
@@ -55,6 +66,50 @@ def test_a_parameter_that_was_changed_since_is_told(registered: Project) -> None
     assert found.differences == ["configuration model.params.C was not there and is 0.5"]
 
 
+def test_code_and_packages_that_were_others_are_told(registered: Project) -> None:
+    work = registered.work("payments")
+    version, now = version_of(work, 3), recipe_of(work.use_case)
+    name = next(iter(now.code))
+    before = replace(now, code={**now.code, name: "0a"}, environment={**now.environment, "scikit-learn": "0.1"})
+    save(work.lake, before)
+    MlflowClient(work.tracking.uri).set_tag(version.run_id, RECIPE_TAG, before.digest)
+    assert reproduce(work, version).differences == [
+        f"code {name} was 0a and is {now.code[name]}",
+        f"environment scikit-learn was 0.1 and is {now.environment['scikit-learn']}",
+    ]
+
+
+def test_rows_that_are_others_are_told(registered: Project) -> None:
+    work = registered.work("payments")
+    version, table = version_of(work, 3), work.lake.table(dg.AssetKey(["payments", "features"]))
+    rows, commit = table.scan().collect().with_columns(pl.col("TX_AMOUNT") ** 2), table.version()
+    shutil.rmtree(table.address)
+    for _ in range(commit + 1):  # a table that was lost and is made anew has the same commits, of other rows
+        write_deltalake(table.address, rows, mode="overwrite", partition_by=["partition"])
+    tags, found = work.tracking.run_of(version.run_id).tags, reproduce(work, version)
+    assert not found.equal
+    told = [one.split(" was ") for one in found.differences]
+    assert [name for name, _ in told] == ["data hold_out_rows_hash", "data training_rows_hash"]
+    assert [before.split(" and is ")[0] for _, before in told] == [tags[HOLD_OUT_ROWS_TAG], tags[TRAINING_ROWS_TAG]]
+
+
+def test_it_is_trained_with_the_seed_of_then(registered: Project) -> None:
+    (file,) = registered.folder.glob("*/defs/payments/defs.yaml")
+    seeded = file.read_text().replace(
+        "estimator: sklearn.linear_model.LogisticRegression",
+        "estimator: sklearn.ensemble.ExtraTreesClassifier\n    params: {n_estimators: 5}\n    seed: 1",
+    )
+    file.write_text(seeded)
+    project = open_project()
+    stages = ("model", "evaluation", "promotion")
+    assert run_use_case(project, "payments", None, "2018-04-29", stages=stages, quiet=True)[0]
+    file.write_text(seeded.replace("seed: 1", "seed: 2"))
+    work = open_project().work("payments")
+    found = reproduce(work, version_of(work, 4))
+    assert found.equal
+    assert found.differences == ["configuration model.seed was 1 and is 2"]
+
+
 def test_a_hash_that_is_not_that_of_its_predictions_is_noticed(registered: Project) -> None:
     work = registered.work("payments")
     version = version_of(work, 3)
@@ -71,9 +126,12 @@ def test_what_lies_in_the_tracking_server_does_not_name_what_is_imported(registe
     version = version_of(work, 3)
     written = work.tracking.read_json(version.run_id, "use_case.json")
     written["model"]["estimator"] = "os.getcwd"
-    MlflowClient(work.tracking.uri).log_dict(version.run_id, written, "use_case.json")
+    client = MlflowClient(work.tracking.uri)  # a run of its own: files of MLflow are those of other tests too
+    run = client.get_run(version.run_id)
+    changed = client.create_run(run.info.experiment_id, tags=run.data.tags).info.run_id
+    client.log_dict(changed, written, "use_case.json")
     with pytest.raises(UserError, match="names another estimator than was trained"):
-        reproduce(work, version)
+        reproduce(work, replace(version, run_id=changed))
 
 
 def test_a_feature_that_the_transform_gives_no_more_is_not_trained_on(registered: Project) -> None:
