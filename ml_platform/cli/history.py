@@ -1,7 +1,6 @@
 """The command `ml-platform history`: which version was champion when, and why."""
 
 import json
-from datetime import datetime, time
 from typing import Annotated
 
 import typer
@@ -10,11 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml_platform.cli.errors import told
-from ml_platform.cli.moves import shown
 from ml_platform.cli.project import open_project
 from ml_platform.cli.target import use_case_target
-from ml_platform.stages.ledger import Entry, read
-from ml_platform.versions.moves import day
+from ml_platform.stages.ledger import Entry
+from ml_platform.versions import moves
 
 
 def history(
@@ -24,13 +22,10 @@ def history(
 ) -> None:
     """Show the ledger: which version was champion when, who or what put it there, and why."""
     with told():
-        book = read(use_case_target(open_project(), name))
-        entries = book.entries
-        if as_of:
-            found = book.as_of(datetime.combine(day(as_of, "--as-of"), time.max))
-            entries = [found] if found else []
+        work = use_case_target(open_project(), name)
+        entries = moves.history(work, moves.day(as_of, "--as-of") if as_of else None)
     if as_json:
-        typer.echo(json.dumps([shown(entry) for entry in entries]))
+        typer.echo(json.dumps([moves.shown(entry) for entry in entries]))
     elif not entries:
         typer.echo(f"{name} had no champion" + (f" on {as_of}." if as_of else " so far."))
     else:

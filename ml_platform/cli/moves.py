@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -33,14 +33,8 @@ def moving(name: str) -> Iterator["Work"]:
 
 def print_entry(entry: "Entry", *, as_json: bool) -> None:
     """Print a move that was made."""
+    from ml_platform.versions.moves import shown
+
     before = f", after version {entry.from_version}" if entry.from_version else ""
     held = f", until {entry.until} whatever comes" if entry.until else ""
     typer.echo(json.dumps(shown(entry)) if as_json else f"Version {entry.version} is champion now{before}{held}.")
-
-
-def shown(entry: "Entry") -> dict[str, Any]:
-    """An entry as JSON can hold it."""
-    document = {
-        name: str(value) if name in {"at", "until"} and value else value for name, value in asdict(entry).items()
-    }
-    return {**document, "gates": json.loads(entry.gates)}

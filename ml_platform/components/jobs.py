@@ -1,4 +1,4 @@
-"""The job on registered versions: what the commands promote, rollback, compare, trace and reproduce do, for the UI."""
+"""The job on registered versions: what the commands promote, rollback, history, compare, trace and reproduce do."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,6 +28,14 @@ class Rollback(dg.Config):
 
     to: int = Field(default=0, description="The version; 0 stands for the one that the champion replaced.")
     why: str = Field(description="Why, for the ledger.")
+
+
+class Moment(dg.Config):
+    """Of which day it is asked."""
+
+    as_of: str = Field(
+        default="", description="Only who was champion at the end of this day, such as 2018-05-31; all moves without."
+    )
 
 
 class One(dg.Config):
@@ -62,6 +70,18 @@ def rollback(work: Work, config: Rollback) -> Metadata:
 
     entry = moves.rollback(work, config.to or None, config.why)
     return {"champion": entry.version, "before": entry.from_version or "none", "why": entry.why}
+
+
+def history(work: Work, config: Moment) -> Metadata:
+    """Show the ledger.
+
+    Raises:
+        UserError: `as_of` is no day.
+    """
+    from ml_platform.versions import moves
+
+    as_of = moves.day(config.as_of, "as_of") if config.as_of else None
+    return {"moves": [moves.shown(entry) for entry in moves.history(work, as_of)]}
 
 
 def compare(work: Work, config: Two) -> Metadata:
@@ -103,6 +123,7 @@ def reproduce(work: Work, config: One) -> Metadata:
 ACTIONS: Mapping[str, tuple[type[dg.Config], Callable[[Work, Any], Metadata]]] = {
     "promote": (Promotion, promote),
     "rollback": (Rollback, rollback),
+    "history": (Moment, history),
     "compare": (Two, compare),
     "trace": (One, trace),
     "reproduce": (One, reproduce),
@@ -135,6 +156,7 @@ def build_job(use_case: UseCase) -> dg.JobDefinition:
         context.add_output_metadata(done)
 
     description = (
-        "Promote, roll back, compare, trace or reproduce registered versions, as the commands of that name do."
+        "Promote, roll back, compare, trace or reproduce registered versions, or show their history, as the commands "
+        "of that name do."
     )
     return dg.GraphDefinition(name=name, node_defs=[step]).to_job(description=description)

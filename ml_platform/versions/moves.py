@@ -1,6 +1,9 @@
-"""Moves of the champion by a person: a promotion against or without the gates, and a rollback."""
+"""Moves of the champion by a person, a promotion against or without the gates or a rollback, and all that were made."""
 
-from datetime import UTC, date, datetime
+import json
+from dataclasses import asdict
+from datetime import UTC, date, datetime, time
+from typing import Any
 
 from ml_platform.errors import UserError
 from ml_platform.resources.registry import Version
@@ -46,6 +49,23 @@ def rollback(work: Work, to: int | None, why: str) -> ledger.Entry:
         made = ledger.entry(work, book, "rolled_back", version, why.strip())
         if ledger.write(work, book, made):
             return made
+
+
+def history(work: Work, as_of: date | None = None) -> list[ledger.Entry]:
+    """All moves, the oldest first, or only that by which the champion of the end of a day was put in place."""
+    book = ledger.read(work)
+    if as_of is None:
+        return book.entries
+    found = book.as_of(datetime.combine(as_of, time.max))
+    return [found] if found else []
+
+
+def shown(entry: ledger.Entry) -> dict[str, Any]:
+    """A move as JSON can hold it."""
+    document = {
+        name: str(value) if name in {"at", "until"} and value else value for name, value in asdict(entry).items()
+    }
+    return {**document, "gates": json.loads(entry.gates)}
 
 
 def day(text: str, where: str) -> date:

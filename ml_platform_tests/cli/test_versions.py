@@ -262,6 +262,14 @@ def shown(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in outputs[0].metadata.items()}
 
 
+def test_the_job_history_shows_what_the_command_does(registered: Project) -> None:
+    assert shown(executed(registered, "history"))["moves"] == document("history", "payments")
+    newest = shown(executed(registered, "history", as_of=f"{TODAY}"))["moves"]
+    assert newest == document("history", "payments", "--as-of", f"{TODAY}")
+    assert [one["version"] for one in newest] == [3]
+    assert shown(executed(registered, "history", as_of="2018-05-31"))["moves"] == []
+
+
 def test_the_jobs_trace_and_compare_show_what_the_commands_do(registered: Project) -> None:
     traced = shown(executed(registered, "trace", version=2))
     assert traced["version"] == "payments@2"
@@ -284,6 +292,7 @@ def test_the_jobs_trace_and_compare_show_what_the_commands_do(registered: Projec
         ("promote", {"version": 2, "why": ""}, 'say why: --why "...".'),
         ("promote", {"version": 2, "why": "so", "until": "soon"}, "until soon is no day; write it like 2018-05-31."),
         ("rollback", {"to": 3, "why": "so"}, "version 3 is champion already."),
+        ("history", {"as_of": "soon"}, "as_of soon is no day; write it like 2018-05-31."),
         ("reproduce", {"version": 9}, "payments has no version 9; the newest are 1, 2, 3."),
     ],
 )
