@@ -97,6 +97,16 @@ def test_trials_are_children_of_the_models_run_and_the_best_ones_parameters_are_
     assert runs[CUTOFF][0][0] == runs[NEXT][0][0]
 
 
+def test_a_search_on_other_rows_is_another_study(project: Project) -> None:
+    work = project.work("whole")
+    train = labelled_rows(work, CUTOFF, "train")
+    corrected = train.gather_every(2)
+    _, first = fitting.searched(work, train, "0a", CUTOFF)
+    _, other = fitting.searched(work, corrected, "0b", CUTOFF)
+    assert [one["value"] for one in first] != [one["value"] for one in other]
+    assert fitting.searched(work, corrected, "0a", CUTOFF)[1] == first  # by its version it goes on with that one
+
+
 def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,13 +39,15 @@ def test_a_promotion_that_cannot_be_is_a_sentence(
     assert champion(work) == 3
 
 
-def test_a_promotion_by_hand_says_who_why_and_until_when(registered: Project) -> None:
+def test_a_promotion_by_hand_says_who_why_and_until_when(registered: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "ada")
     work, until = registered.work("payments"), datetime.now(UTC).date() + timedelta(days=3)
     made = promote(work, 1, " the new terminals ", until)
-    assert (made.event, made.version, made.from_version, made.why, made.until) == (
+    assert (made.event, made.version, made.from_version, made.by, made.why, made.until) == (
         "overridden",
         1,
         3,
+        "ada",
         "the new terminals",
         until,
     )
