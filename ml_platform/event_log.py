@@ -1,5 +1,6 @@
 """Dagster's SQLite event log, which stores a batch of events in one transaction and keeps its connections open."""
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -171,7 +172,13 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         """Make the tables of a file that has none yet: a run's as the index has them, which takes one transaction."""
         if for_index_shard or not self._is_like_index(str(engine.url.database)):
-            super()._initdb(engine, for_index_shard)
+            # Dagster looks for a revision and then adds its own: two at once would add two, which no process can read
+            folder = os.open(self._base_dir, os.O_RDONLY)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX)
+                super()._initdb(engine, for_index_shard)
+            finally:
+                os.close(folder)
 
     def _is_like_index(self, file: str) -> bool:
         """Whether a run's file has the index's tables, made now if it has none; one of another version is Dagster's."""

@@ -4,12 +4,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Barrier
 from typing import Any
 
 import dagster as dg
@@ -234,6 +235,19 @@ def test_of_a_batch_that_is_refused_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError):
         storage.store_event_batch([materialization("run", "a", "2024-01-01"), *twice])
     assert not any(contents(tmp_path, "run").values())
+
+
+def test_many_that_make_the_file_at_once_make_one(tmp_path: Path) -> None:
+    begin = Barrier(8)
+
+    def make(_: int) -> int | None:
+        begin.wait()
+        return BatchedSqliteEventLogStorage(str(tmp_path)).get_maximum_record_id()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(make, range(8))) == [None] * 8
+    with closing(sqlite3.connect(tmp_path / "history" / "runs" / "index.db")) as index:
+        assert len(index.execute("SELECT version_num FROM alembic_version").fetchall()) == 1
 
 
 def store(folder: Path, run_id: str) -> None:
