@@ -38,14 +38,14 @@ class RegistryProcess:
         self._process.wait()
         self._connection.close()
 
-    def ask(self, registry: Registry, method: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    def ask(self, registry: Registry, method: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """What a method of a registry returns, or raises, there.
 
         Raises:
             ConnectionError: the process has ended.
         """
         try:
-            self._connection.send((Path.cwd(), registry.uri, registry.artifacts, method, arguments))
+            self._connection.send((Path.cwd(), registry.uri, registry.artifacts, method, arguments, named))
             answer, error = self._connection.recv()
         except (EOFError, ConnectionError):
             code = self._process.wait()
@@ -61,8 +61,8 @@ def _asked(method: Callable[Concatenate[Registry, P], T]) -> Callable[Concatenat
     """A method of a registry, called in the process."""
 
     @wraps(method)
-    def asked(self: "AskedRegistry", /, *arguments: P.args, **_: P.kwargs) -> T:
-        return self.process.ask(self, method, arguments)
+    def asked(self: "AskedRegistry", /, *arguments: P.args, **named: P.kwargs) -> T:
+        return self.process.ask(self, method, *arguments, **named)
 
     return asked
 
@@ -92,11 +92,11 @@ def serve(asking: Connection) -> None:
     registry = Registry()
     with asking, suppress(EOFError, ConnectionError):
         while True:
-            folder, registry.uri, registry.artifacts, method, arguments = asking.recv()
+            folder, registry.uri, registry.artifacts, method, arguments, named = asking.recv()
             os.chdir(folder)
             answer: tuple[Any, Exception | None]
             try:
-                answer = method(registry, *arguments), None
+                answer = method(registry, *arguments, **named), None
             except Exception as error:  # whatever it is, it is for who asks
                 answer = None, error
             asking.send(answer)

@@ -29,7 +29,7 @@ def test_it_answers_as_here(registered: Project, process: RegistryProcess) -> No
     here = registered.work("payments").tracking
     there = AskedRegistry(here, process)
     assert there.versions("payments") == here.versions("payments") != []
-    assert there.version("payments", 2) == here.version("payments", 2)
+    assert there.version("payments", number=2) == here.version("payments", 2)
     assert there.ledger_mark("payments") == here.ledger_mark("payments") is not None
     assert there.champion("payments") == here.champion("payments") is not None
     assert there.champion("never_registered") is None
@@ -69,7 +69,7 @@ def test_it_tells_nobody_and_has_nothing_of_dagster(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
     with RegistryProcess() as process:
-        looked = process.ask(Tracking(uri=UNREACHABLE, artifacts="nowhere"), import_module("looking").look, ())
+        looked = process.ask(Tracking(uri=UNREACHABLE, artifacts="nowhere"), import_module("looking").look)
     assert looked == ("true", False)
 
 
