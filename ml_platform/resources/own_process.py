@@ -8,6 +8,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 
+def environment() -> dict[str, str]:
+    """The environment of this process, with its import path."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)}
+
+
 def begin(module: str) -> tuple["subprocess.Popen[bytes]", Connection]:
     """A new process that runs `serve` of a module, and this end of the connection whose other end `serve` is given.
 
@@ -15,7 +20,6 @@ def begin(module: str) -> tuple["subprocess.Popen[bytes]", Connection]:
     it, and what it has started can be ended with it. Once this end is closed, or its owner gone, the other end is told.
     """
     ours, theirs = Pipe()
-    path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     program = (
         f"from multiprocessing.connection import Connection; from {module} import serve; "
         f"serve(Connection({theirs.fileno()}))"
@@ -25,7 +29,7 @@ def begin(module: str) -> tuple["subprocess.Popen[bytes]", Connection]:
             [sys.executable, "-P", "-c", program],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment(),
             start_new_session=True,
         )
     return process, ours

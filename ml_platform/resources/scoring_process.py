@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import polars as pl
 
 from ml_platform.ml.parity import RawRows, difference, told
+from ml_platform.resources import own_process
 from ml_platform.resources.model_files import read_model
 from ml_platform.use_case import UseCase
 
@@ -93,14 +94,13 @@ class ScoringProcess:
 
     def _begin(self) -> "subprocess.Popen[bytes]":
         self._errors = TemporaryFile()  # noqa: SIM115 - open as long as the process
-        path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-P", "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             # one thread is the fastest for few rows, and the parent trains on the other cores meanwhile
-            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path},
+            env={"OMP_NUM_THREADS": "1", **own_process.environment()},
         )
         return self._process
 

@@ -222,12 +222,12 @@ def logged(
 
 
 def run_tags(work: Work, commit: int, rows: str) -> dict[str, str]:
-    """What a run says of what its model is made of: how it was computed, and the commit of the features."""
+    """What a run says of what its model is made of: how it was computed, the commit of the features, the rows' hash."""
     return {RECIPE_TAG: recipe_of(work.use_case).digest, FEATURES_TAG: str(commit), TRAINING_ROWS_TAG: rows}
 
 
 def prediction_tags(scores: "NDArray[np.float64]", commit: int, rows: str) -> dict[str, str]:
-    """What a run says of its model's predictions on the hold-out, as it is at a commit of the features."""
+    """What a run says of its model's predictions on the hold-out: its commit of the features, and its rows' hash."""
     from ml_platform.ml.evaluation import prediction_hash
 
     return {PREDICTIONS_TAG: prediction_hash(scores), HOLD_OUT_TAG: str(commit), HOLD_OUT_ROWS_TAG: rows}

@@ -10,7 +10,7 @@ import polars as pl
 from ml_platform.ml.report import Report
 from ml_platform.ml.splits import Window, held_out_by_key
 from ml_platform.resources.registry import StoredModel, Version
-from ml_platform.stages.model import HOLD_OUT_TAG
+from ml_platform.stages.model import HOLD_OUT_TAG, features_version
 from ml_platform.stages.training_rows import Part, Split, held_out_by, labelled_rows, with_columns
 from ml_platform.stages.work import Work
 
@@ -63,8 +63,9 @@ def opponent(work: Work, champion: Version, stored: StoredModel, report: Report,
             f"the champion, version {champion.number}, was put into MLflow by hand, and nothing says what it was "
             "trained on; put another one in its place: ml-platform promote or rollback."
         )
-    rows, commit = labelled_rows(work, cutoff, "hold_out"), int(work.tracking.run_of(report.run_id).tags[HOLD_OUT_TAG])
-    judged = labelled_rows(work, cutoff, "hold_out", commit)
+    then, now = int(work.tracking.run_of(report.run_id).tags[HOLD_OUT_TAG]), features_version(work)
+    rows = labelled_rows(work, cutoff, "hold_out", now)
+    judged = rows if then == now else labelled_rows(work, cutoff, "hold_out", then)
     # a column that has come since is in the table of all days
     if not set(judged.columns) <= set(rows.columns) or not rows.select(judged.columns).equals(judged):
         raise ChangedHoldOutError("the hold-out has changed since the evaluation; materialize evaluation again.")

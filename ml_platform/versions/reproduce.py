@@ -75,7 +75,7 @@ def reproduce(work: Work, version: Version) -> Reproduction:
     recorded, found = run.tags[PREDICTIONS_TAG], prediction_hash(again.predict(hold_out))
     now, written = recipe_of(use_case), recipe_of(work.use_case)
     rows = {TRAINING_ROWS_TAG: train, HOLD_OUT_ROWS_TAG: hold_out}
-    data = {tag: rows_hash(use_case, found, again.columns) for tag, found in rows.items() if tag in run.tags}
+    data = {tag: rows_hash(use_case, part, again.columns) for tag, part in rows.items() if tag in run.tags}
     differences = [
         *_changed("data", {tag: run.tags[tag] for tag in data}, data),
         *_differences(before, now),
