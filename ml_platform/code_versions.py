@@ -67,6 +67,7 @@ def code_of(reference: str) -> Code:
     definitions: dict[str, str] = {}
     packages: set[str] = set()
     find = functools.cache(_find)  # for this once: modules come and go
+    read = functools.cache(lambda module: _read(module, find(module)[1]))
     module, name = references.split(reference)
     todo: list[_Place] = [(module, (name,))]
     seen: set[_Place] = set()
@@ -75,11 +76,11 @@ def code_of(reference: str) -> Code:
             continue
         seen.add(place)
         module, chain = place
-        kind, spec = find(module)
+        kind, _ = find(module)
         if kind == "package":
             packages.add(module.partition(".")[0])
         elif kind != "standard":
-            parts, further = _reached(module, chain, _read(module, spec), find)
+            parts, further = _reached(module, chain, read(module), find)
             definitions |= {f"{module}:{name}": part.digest for name, part in parts.items()}
             todo += further
     return Code(dict(sorted(definitions.items())), frozenset(packages))
