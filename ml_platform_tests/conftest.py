@@ -6,13 +6,14 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-import requests  # noqa: F401 - its import changes the filters of warnings, which a thread must not do under a test
 
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
+from ml_platform.cli.warm_up import HEAVY
 from ml_platform_tests.databases import furnish
 from ml_platform_tests.projects import write_payments_project
 
@@ -31,6 +32,8 @@ def payments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Projec
 
 def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> Iterator[Project]:
     """The project in a folder, with these variables; its environment and imports are undone afterwards."""
+    for module in HEAVY:  # imports change the filters of warnings, which a thread must not do under a test
+        import_module(module)
     monkeypatch.chdir(folder)
     furnish(folder / ".ml_platform")
     monkeypatch.setenv("ML_PLATFORM_HOME", str(folder / ".ml_platform"))
