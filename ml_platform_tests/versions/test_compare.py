@@ -6,7 +6,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, Field, write_deltalake
 
 from ml_platform.cli.project import Project
 from ml_platform.errors import UserError
@@ -18,6 +18,7 @@ from ml_platform.stages.work import Work
 from ml_platform.versions.compare import compare, page
 from ml_platform_tests.examples import use_case
 from ml_platform_tests.ml.test_model_card import Page
+from ml_platform_tests.resources.test_tracking import in_asset
 
 CUTOFF = "2018-04-30"
 
@@ -71,6 +72,27 @@ def test_the_champion_is_judged_on_the_challenger_s_rows_in_their_order(register
     tags = {"trained_from": "2018-04-26T00:00:00", "trained_until": "2018-04-27T00:00:00"}
     mask = unseen(work, tags, CUTOFF, rows)
     assert mask.to_list() == [day != 26 for day in rows["TX_DATETIME"].dt.day()]
+
+
+@pytest.mark.parametrize("is_left", [False, True], ids=["not in the table", "there without values"])
+def test_a_champion_that_needs_a_feature_which_is_gone_is_a_sentence(registered: Project, *, is_left: bool) -> None:
+    work = registered.work("payments")
+    report = work.reports.reports(dg.AssetKey(["payments", "evaluation"]), [CUTOFF])[CUTOFF]
+    own = version_of(work, 3)
+    rows = labelled_rows(work, CUTOFF, "hold_out").with_columns(age=pl.lit(1.0))
+
+    def train(context: dg.AssetExecutionContext) -> StoredModel:
+        with work.tracking.run(context, "payments", "2018-04-01") as run:
+            model = work.tracking.load_model(own.address)
+            of_more = replace(model, columns=(*model.columns, "age"), run_id=run.mlflow_run_id)
+            return work.tracking.store_model(of_more, rows)
+
+    earlier: StoredModel = in_asset(train)
+    if is_left:
+        table = DeltaTable(work.lake.table(dg.AssetKey(["payments", "features"])).address)
+        table.alter.add_columns(Field("age", "double"))
+    with pytest.raises(ValueError, match=r"^the champion, version 3, needs the feature 'age', which is gone; restore"):
+        opponent(work, replace(own, address=earlier.address), StoredModel(own.run_id, own.address), report, CUTOFF)
 
 
 def test_without_partitions_the_share_held_out_is_what_a_version_was_not_trained_on(registered: Project) -> None:
