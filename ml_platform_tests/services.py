@@ -1,4 +1,4 @@
-"""Services that tests run against: a PostgreSQL server of their own, in a temporary folder, and Dagster's commands."""
+"""Services that tests run against, in a temporary folder: PostgreSQL, MLflow's tracking server, Dagster's commands."""
 
 import os
 import pwd
@@ -11,7 +11,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
@@ -97,3 +99,52 @@ def ends(process_id: int) -> bool:
             return True
         sleep(0.2)
     return False
+
+
+class TrackingServer:
+    """An MLflow server with a database of its own, which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.uri, self._folder = f"http://127.0.0.1:{self.port}", folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        options = ["--backend-store-uri", f"sqlite:///{self._folder}/server.db", "--workers", "1"]
+        place = ["--host", "127.0.0.1", "--port", f"{self.port}", "--artifacts-destination", f"{self._folder}/served"]
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "mlflow", "server", *options, *place],
+                # no workers of jobs that nobody asks for
+                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # its workers are ended with it
+            )
+        latest = monotonic() + 120
+        while not self._answers():
+            assert monotonic() < latest, (self._folder / "server.log").read_text()
+            sleep(0.2)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with urlopen(f"{self.uri}/health", timeout=5) as answer:  # noqa: S310 - of this machine
+                return bool(answer.status == 200)
+        except (URLError, OSError):
+            return False
+
+
+@contextmanager
+def tracking_server(folder: Path) -> Iterator[TrackingServer]:
+    """An MLflow server that is not started yet; it ends with the block."""
+    server = TrackingServer(folder)
+    try:
+        yield server
+    finally:
+        server.kill()

@@ -26,7 +26,7 @@ class Origin:
     partition: str | None
     data_version: str
     run_id: str
-    link: str | None = None
+    link: str
 
 
 @dataclass(frozen=True)

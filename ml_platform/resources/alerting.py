@@ -10,6 +10,8 @@ from typing import Literal
 
 import dagster as dg
 
+from ml_platform.resources.dagster_ui import WEBSERVER, run_page
+
 Tone = Literal["info", "success", "warning", "failure"]
 STATUS = re.compile(r"error=(\d{3})\b")
 TALKATIVE = ("apprise", "urllib3")
@@ -34,11 +36,11 @@ class Alerts(dg.ConfigurableResource):  # type: ignore[type-arg]
     `webserver` is the address of Dagster's UI, for links.
     """
 
-    webserver: str = "http://127.0.0.1:3000"
+    webserver: str = WEBSERVER
 
     def run_link(self, run_id: str) -> str:
         """The page of a run."""
-        return f"{self.webserver.rstrip('/')}/runs/{run_id}"
+        return run_page(self.webserver, run_id)
 
     def has(self, variable: str) -> bool:
         """Whether there is an address in the environment."""

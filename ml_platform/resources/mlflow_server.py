@@ -16,7 +16,7 @@ _MAKING = Lock()  # sensors look in threads: MLflow's migrations are not made fo
 
 
 class MlflowServer:
-    """MLflow at `uri`; `artifacts` is the address below which it stores files."""
+    """MLflow at `uri`; `artifacts` is the address below which it stores files, empty for that of a tracking server."""
 
     uri: str
     artifacts: str
@@ -68,6 +68,7 @@ def import_mlflow() -> Any:
     """MLflow, told before it is imported what it shall not do unless someone has said so: tell its makers, or wait."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # whose lines would stand among the JSON
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # for 7, its default, a run would hang minutes
     import mlflow
 

@@ -1,8 +1,11 @@
 """The model registry: versions, and the alias of the champion."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ml_platform.errors import UserError
@@ -73,7 +76,11 @@ class Registry(MlflowServer):
             known[0]
             if known
             else client.create_model_version(
-                name, stored.address, stored.run_id, tags={**tags, INPUTS_TAG: json.dumps(inputs)}
+                name,
+                stored.address,
+                stored.run_id,
+                tags={**tags, INPUTS_TAG: json.dumps(inputs)},
+                model_id=stored.address.removeprefix("models:/"),  # a tracking server takes no address without it
             )
         )
         return self._version(found)
@@ -140,8 +147,15 @@ class Registry(MlflowServer):
 
     def inputs(self, address: str) -> dict[str, str]:
         """What a stored model takes by its signature: `double` or `string` for each column; empty without one."""
-        signature = self._mlflow().models.Model.load(address).signature
+        with self.downloaded(address) as folder:
+            signature = self._mlflow().models.Model.load(str(folder)).signature
         return {} if signature is None else {one.name: one.type.name for one in signature.inputs}
+
+    @contextmanager
+    def downloaded(self, address: str) -> Iterator[Path]:
+        """A copy of a stored model's folder, for the time of a block; MLflow would leave one behind for good."""
+        with TemporaryDirectory() as folder:
+            yield Path(self._mlflow().artifacts.download_artifacts(address, dst_path=folder))
 
     def _version(self, found: Any) -> Version:
         tags = dict(found.tags)

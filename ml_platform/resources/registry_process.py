@@ -17,8 +17,8 @@ from ml_platform.resources.mlflow_server import import_mlflow
 from ml_platform.resources.registry import Registry
 
 STORE = "mlflow.store.model_registry.sqlalchemy_store"
-# a third of MLflow's import; its skinny distribution does without them, and no version is a data frame
-NOT_NEEDED = ("pandas", "polars", "scipy")
+# much of what MLflow imports; its skinny distribution does without them, and a version is no data frame
+NOT_NEEDED = ("numpy", "pandas", "polars", "pyarrow", "pygments", "scipy")
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -16,6 +16,7 @@ from ml_platform.ml.preprocessing import matrix
 from ml_platform.ml.training import TrainedModel
 from ml_platform.partitions import accepted_previews
 from ml_platform.resources.alive import kept_alive
+from ml_platform.resources.dagster_ui import WEBSERVER, run_page
 from ml_platform.resources.mlflow_server import MOST_TOLD
 from ml_platform.resources.model_files import read_model
 from ml_platform.resources.registry import CUTOFF_TAG, USE_CASE_TAG, Registry, StoredModel
@@ -55,10 +56,18 @@ class RunContext:
 
 
 class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Runs and their models in MLflow, and the registry of versions."""
+    """Runs and their models in MLflow, and the registry of versions.
+
+    `webserver` is the address of Dagster's UI, for links.
+    """
 
     uri: str
     artifacts: str
+    webserver: str = WEBSERVER
+
+    def dagster_page(self, run_id: str) -> str:
+        """The page of a Dagster run."""
+        return run_page(self.webserver, run_id)
 
     @contextmanager
     def run(
@@ -166,17 +175,14 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
             if run is not None and DATA_VERSION_TAG in run.data.tags
         }
 
-    def download(self, address: str) -> Path:
-        """The folder of a stored model on this machine, as `read_model` takes it."""
-        return Path(self._mlflow().artifacts.download_artifacts(address))
-
     def load_model(self, address: str) -> TrainedModel:
         """A stored model, made only of types that skops or this package trusts.
 
         Raises:
             skops.io.exceptions.UntrustedTypesFoundException: the file asks for another type; nothing of it was run.
         """
-        return read_model(self.download(address))
+        with self.downloaded(address) as folder:
+            return read_model(folder)
 
     def log_trial(
         self,
@@ -281,7 +287,7 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
             found = mlflow.get_experiment_by_name(name)
             if found is None:
                 try:
-                    return str(mlflow.create_experiment(name, f"{self.artifacts}/{name}"))
+                    return str(mlflow.create_experiment(name, f"{self.artifacts}/{name}" if self.artifacts else None))
                 except mlflow.exceptions.MlflowException:
                     found = mlflow.get_experiment_by_name(name)
                     if found is None:  # so it was not another process that was first

@@ -68,6 +68,7 @@ def _lineage(work: Work, cutoff: Key) -> Iterator["Origin"]:
             for one in found.values()
             if one.asset_materialization
         }
+        version = versions.pop() if len(versions) == 1 else ""
         where = split(work.use_case, cutoff)["known"] if stage == "features" else cutoff
         for run in sorted(runs):
-            yield Origin(stage, key.to_user_string(), where, versions.pop() if len(versions) == 1 else "", run, None)
+            yield Origin(stage, key.to_user_string(), where, version, run, work.tracking.dagster_page(run))

@@ -170,7 +170,7 @@ def parity_problem(
     """How the stored model differs in a fresh process from the one that was trained, or None."""
     from ml_platform.ml.parity import MOST_ROWS, RawRows, sample
 
-    use_case, folder = work.use_case, work.tracking.download(stored.address)
+    use_case = work.use_case
     needed: Keys = [None]
     if use_case.windows is None:
         rows = sample(train)
@@ -186,7 +186,8 @@ def parity_problem(
         except NotDeliveredError as error:
             return str(error)
         raw = RawRows(use_case, work.rows("validated_data", needed).collect(), inputs)
-    return process.check(folder, rows, model.predict(rows), raw)
+    with work.tracking.downloaded(stored.address) as folder:
+        return process.check(folder, rows, model.predict(rows), raw)
 
 
 def features_version(work: Work) -> int:

@@ -115,6 +115,13 @@ def store(tracking: Tracking, use_case: str, cutoff: str = CUTOFF, **model: Any)
     return stored
 
 
+def folder_of(tracking: Tracking, stored: StoredModel) -> Path:
+    """Where MLflow keeps a stored model."""
+    from mlflow import MlflowClient
+
+    return Path(MlflowClient(tracking.uri).get_logged_model(stored.address.removeprefix("models:/")).artifact_location)
+
+
 def test_a_run_that_went_well_is_finished(tracking: Tracking, client: Any) -> None:
     def body(context: dg.AssetExecutionContext) -> str:
         with tracking.run(context, "finished", CUTOFF) as run:
@@ -252,8 +259,8 @@ def test_a_stored_model_scores_alike_in_a_fresh_process(tracking: Tracking) -> N
         tracking, "fresh", task="multiclass_classification", estimator="sklearn.tree.DecisionTreeClassifier"
     )
     with ScoringProcess() as process:
-        assert process.check(tracking.download(stored.address), ROWS, trained.predict(ROWS)) is None
-        reason = process.check(tracking.download(stored.address), ROWS, 1 - trained.predict(ROWS))
+        assert process.check(folder_of(tracking, stored), ROWS, trained.predict(ROWS)) is None
+        reason = process.check(folder_of(tracking, stored), ROWS, 1 - trained.predict(ROWS))
     assert reason is not None
     assert "40 of 40 rows differently" in reason
 
@@ -262,11 +269,11 @@ def test_a_model_with_missing_integers_keeps_its_signature(tracking: Tracking) -
     from mlflow.models import Model
 
     _, stored = store(tracking, "signed", task="binary_classification", estimator="sklearn.tree.DecisionTreeClassifier")
-    described = Model.load(str(tracking.download(stored.address)))
+    described = Model.load(str(folder_of(tracking, stored)))
     assert ROWS.head(3)["visits"].null_count() == 1
     assert described.signature.inputs.input_names() == list(COLUMNS)
     assert [kind.name for kind in described.signature.inputs.input_types()] == ["double", "double", "string", "double"]
-    assert described.load_input_example(str(tracking.download(stored.address))).shape == (3, 4)
+    assert described.load_input_example(str(folder_of(tracking, stored))).shape == (3, 4)
 
 
 def test_the_signature_has_the_shape_of_what_is_served(tracking: Tracking) -> None:
@@ -275,7 +282,7 @@ def test_the_signature_has_the_shape_of_what_is_served(tracking: Tracking) -> No
     _, stored = store(
         tracking, "served", task="binary_classification", estimator="sklearn.linear_model.LogisticRegression"
     )
-    served = mlflow.pyfunc.load_model(str(tracking.download(stored.address)))
+    served = mlflow.pyfunc.load_model(str(folder_of(tracking, stored)))
     assert served.metadata.signature.outputs.inputs[0].shape[1:] == served.predict(matrix(ROWS, COLUMNS)).shape[1:]
 
 
@@ -344,7 +351,7 @@ def trapped(tracking: Tracking) -> tuple[StoredModel, Path]:
     from sklearn.pipeline import Pipeline
 
     _, stored = store(tracking, "trapped")
-    file = tracking.download(stored.address) / MODEL_FILE
+    file = folder_of(tracking, stored) / MODEL_FILE
     skops.io.dump(Pipeline([("estimator", Trap())]), file)
     executed.clear()
     return stored, file
@@ -495,7 +502,7 @@ def test_a_model_without_signature_is_not_registered(tracking: Tracking, client:
     from mlflow.models import Model
 
     _, stored = store(tracking, "unsigned")
-    folder = tracking.download(stored.address)
+    folder = folder_of(tracking, stored)
     described = Model.load(str(folder))
     described.signature = None
     described.save(str(folder / "MLmodel"))

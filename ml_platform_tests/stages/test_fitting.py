@@ -1,18 +1,13 @@
 """The fitting of a model in the graph: its search that goes on after a kill, and a tracking server that goes away."""
 
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -22,7 +17,7 @@ from ml_platform.cli.project import Project
 from ml_platform.ml import trials
 from ml_platform.stages import fitting
 from ml_platform.stages.training_rows import labelled_rows
-from ml_platform_tests.services import free_port
+from ml_platform_tests.services import tracking_server
 from ml_platform_tests.tiny_project import CUTOFF, FIRST, Variant, reasons, run, tiny_project
 
 TRIALS, KILLED_AT = 4, 2
@@ -149,54 +144,6 @@ def test_without_optuna_the_verdict_says_what_to_install(project: Project, monke
 # -- tracking server -----------------------------------------------------------------------------------------------
 
 
-class Server:
-    """An MLflow server with a database of its own, which can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.uri, self._folder = f"http://127.0.0.1:{self.port}", folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        options = ["--backend-store-uri", f"sqlite:///{self._folder}/server.db", "--workers", "1"]
-        place = ["--host", "127.0.0.1", "--port", f"{self.port}", "--artifacts-destination", f"{self._folder}/served"]
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "mlflow", "server", *options, *place],
-                # no workers of jobs that nobody asks for
-                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # its workers are ended with it
-            )
-        latest = monotonic() + 120
-        while not self._answers():
-            assert monotonic() < latest, (self._folder / "server.log").read_text()
-            sleep(0.2)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def _answers(self) -> bool:
-        try:
-            with urlopen(f"{self.uri}/health", timeout=5) as answer:  # noqa: S310 - of this machine
-                return bool(answer.status == 200)
-        except (URLError, OSError):
-            return False
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[Server]:
-    server = Server(folder)
-    try:
-        yield server
-    finally:
-        server.kill()
-
-
 def test_a_model_that_the_tracking_server_did_not_take_is_kept_and_not_fitted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,7 +163,7 @@ def test_a_model_that_the_tracking_server_did_not_take_is_kept_and_not_fitted_ag
     stop = {"transient": {"do": "stop"}}
     variant = replace(SEARCHING, days=8, changes={**SEARCHING.changes, "failures": stop})
     with (
-        served(tmp_path) as server,
+        tracking_server(tmp_path) as server,
         tiny_project(tmp_path, {"served": variant}, MLFLOW_TRACKING_URI=server.uri, **settings) as project,
     ):
         # no server from the beginning: the data needs none, and a model says so

@@ -211,12 +211,15 @@ def test_a_promotion_writes_the_page_beside_the_version_with_the_origin_of_its_n
     address = str(decided.metadata["report"].value)
     assert address == f"{_artifacts(challenge, version.run_id)}/report.html"
 
-    origins = Page(Path(address).read_text()).rows("Lineage")
+    page = Page(Path(address).read_text())
+    origins = page.rows("Lineage")
+    links = {link.attrib["href"] for link in page.section("Lineage").iter("a")}
 
     assert {stage: cells[1] for stage, cells in origins.items()} == {stage: f"payments/{stage}" for stage in made}
     assert {stage: cells[4] for stage, cells in origins.items()} == {
         stage: record.run_id for stage, record in made.items()
     }
+    assert links == {f"http://127.0.0.1:3000/runs/{record.run_id}" for record in made.values()}
     for stage in ("model", "evaluation"):
         materialization = made[stage].asset_materialization
         assert materialization is not None

@@ -12,6 +12,7 @@ from ml_platform.io_managers.models import ModelIOManager
 from ml_platform.io_managers.reports import ReportIOManager
 from ml_platform.io_managers.tables import TableIOManager
 from ml_platform.resources.alerting import Alerts
+from ml_platform.resources.dagster_ui import WEBSERVER
 from ml_platform.resources.lake import Lake
 from ml_platform.resources.tracking import Tracking
 
@@ -21,9 +22,13 @@ def resources(context: dg.ComponentLoadContext) -> dg.Definitions:
     """The platform's resources and executor, the sensor that tells what goes wrong, and the job that cleans up."""
     home = Path(os.environ.get("ML_PLATFORM_HOME", ".ml_platform")).absolute()
     lake = Lake(root=os.environ.get("ML_PLATFORM_LAKE", str(home / "lake")))
+    webserver = os.environ.get("DAGSTER_WEBSERVER_URL", WEBSERVER)
+    uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
+    own = "" if uri.startswith("http") else str(home / "artifacts")
     tracking = Tracking(
-        uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
-        artifacts=os.environ.get("ML_PLATFORM_ARTIFACTS", str(home / "artifacts")),
+        uri=uri,
+        artifacts=os.environ.get("ML_PLATFORM_ARTIFACTS", own),
+        webserver=webserver,
     )
     tree = context.component_tree
     platform = dg.Definitions(
@@ -33,7 +38,7 @@ def resources(context: dg.ComponentLoadContext) -> dg.Definitions:
             "tables": TableIOManager(lake=lake),
             "models": ModelIOManager(tracking=tracking),
             "reports": ReportIOManager(lake=lake),
-            "alerts": Alerts(webserver=os.environ.get("DAGSTER_WEBSERVER_URL", "http://127.0.0.1:3000")),
+            "alerts": Alerts(webserver=webserver),
         },
         sensors=[alerts],
         # steps share what they import, which costs more than what they compute
