@@ -1,4 +1,4 @@
-"""Dagster and MLflow on a real PostgreSQL: nothing is lost or done twice when the daemon dies in mid-backfill."""
+"""Dagster and MLflow on a real PostgreSQL: models, and a daemon that dies in mid-backfill."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, text
 from ml_platform.cli.project import Project, environment
 from ml_platform.housekeeping.records import prune_records
 from ml_platform_tests.services import postgres  # noqa: F401 - a fixture
-from ml_platform_tests.tiny_project import FIRST, Variant, tiny_project
+from ml_platform_tests.tiny_project import FIRST, Variant, tiny_project, told
 
 REPOSITORY = Path(__file__).parent.parent
 DAYS = [f"{FIRST + timedelta(days=number)}" for number in range(7)]
@@ -42,17 +42,18 @@ def build(rows: pl.DataFrame) -> pl.DataFrame:
 def project(postgres: str, tmp_path: Path) -> Iterator[Project]:  # noqa: F811 - that fixture
     server = create_engine(postgres, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
-        for name in ("dagster", "mlflow"):
+        made = {name: f"{name}_{uuid4().hex}" for name in ("dagster", "mlflow")}
+        for name in made.values():
             connection.execute(text(f"create database {name}"))
     server.dispose()
     shutil.copy(REPOSITORY / "docs" / "dagster.postgres.yaml", tmp_path / "dagster.yaml")
     package = f"project_{tmp_path.name.replace('-', '_')}"
     (tmp_path / "workspace.yaml").write_text(f"load_from: [{{python_module: {package}.definitions}}]\n")
     variables = {
-        "DAGSTER_POSTGRES": postgres.replace("/postgres", "/dagster"),
-        "MLFLOW_TRACKING_URI": postgres.replace("/postgres", "/mlflow"),
+        "DAGSTER_POSTGRES": postgres.replace("/postgres", f"/{made['dagster']}"),
+        "MLFLOW_TRACKING_URI": postgres.replace("/postgres", f"/{made['mlflow']}"),
     }
-    with tiny_project(tmp_path, {"slow": Variant(features=SLOW)}, **variables) as opened:
+    with tiny_project(tmp_path, {"slow": Variant(features=SLOW), "quick": Variant(days=8)}, **variables) as opened:
         yield opened
 
 
@@ -95,6 +96,15 @@ def test_a_daemon_that_dies_in_mid_backfill_loses_nothing_and_does_nothing_twice
     assert len(instance.get_materialized_partitions(keys[-1])) == len(DAYS)
     rows = project.work("slow").rows("features", DAYS).collect()
     assert rows["id"].n_unique() == rows.height == 300 * len(DAYS)
+
+
+def test_a_model_is_trained_judged_moved_and_reproduced(project: Project) -> None:
+    for day in ("2024-01-07", "2024-01-08"):
+        told("run", "quick", "--to", day)
+    assert project.work("quick").rows("predictions", ["2024-01-08"]).collect().height == 300
+    assert told("rollback", "quick", "--why", "it was better")["version"] == 1
+    assert [one["event"] for one in told("history", "quick")] == ["promoted", "promoted", "rolled_back"]
+    assert told("reproduce", "quick@2")["equal"] is True
 
 
 def published(project: Project) -> set[str]:

@@ -1,6 +1,5 @@
 """The whole of a model's life with a tracking server, which takes less on trust than MLflow's database does."""
 
-import json
 import tempfile
 from pathlib import Path
 from urllib.request import urlopen
@@ -12,15 +11,7 @@ from typer.testing import CliRunner
 
 from ml_platform.cli import app
 from ml_platform_tests.services import tracking_server
-from ml_platform_tests.tiny_project import CUTOFF, Variant, tiny_project
-
-
-def told(*arguments: str) -> dict[str, object]:
-    """What a command says as JSON."""
-    result = CliRunner().invoke(app, [*arguments, "--json"])
-    assert result.exit_code == 0, result.output
-    document: dict[str, object] = json.loads(result.stdout)
-    return document
+from ml_platform_tests.tiny_project import CUTOFF, Variant, tiny_project, told
 
 
 def test_all_stages_and_moves_with_a_tracking_server_that_keeps_the_files(

@@ -1,5 +1,6 @@
 """A project of variants of the tiny use case, each with the rows and the transform that its test needs."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from ml_platform.cli import app
 from ml_platform.cli.outcome import Outcome
 from ml_platform.cli.project import Project
 from ml_platform.cli.run import run_use_case
@@ -113,3 +116,10 @@ def reasons(outcome: Outcome, stage: Stage) -> dict[str, str]:
 def verdicts(outcome: Outcome, stage: Stage) -> dict[str, bool]:
     """Which checks of a stage passed."""
     return {one.name: one.passed for one in outcome.checks if one.stage == stage}
+
+
+def told(*arguments: str) -> Any:
+    """What a command says as JSON, and nothing besides."""
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    return json.loads(result.stdout)

@@ -1,6 +1,7 @@
 """Events of a step, written to the event log in batches while the step goes on."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import dagster as dg
@@ -15,7 +16,9 @@ from dagster._core.events import (
     StepMaterializationData,
     generate_event_batch_id,
 )
+from dagster._core.storage.event_log import EventLogStorage
 
+from ml_platform.event_log import BatchedSqliteEventLogStorage
 from ml_platform.io_managers.publishing import Key
 from ml_platform.stages.acceptance import Acceptance
 from ml_platform.stages.definition import Verdict
@@ -24,20 +27,34 @@ Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
 def record(context: dg.AssetExecutionContext | dg.OpExecutionContext, events: Sequence[Event]) -> None:
-    """Write materializations and check evaluations to the event log, all in one batch.
+    """Write materializations and check evaluations to the event log, in as few batches as it takes.
 
     Dagster's `log_event` would write each by itself, and only when the step ends.
     """
-    step, batch = context.get_step_execution_context(), generate_event_batch_id()  # type: ignore[no-untyped-call]
-    for number, event in enumerate(events, start=1):
-        where = f" {event.partition}" if event.partition else ""
-        if isinstance(event, dg.AssetMaterialization):
-            kind, data = dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event)
-            message = f"Materialized {event.asset_key.to_user_string()}{where}."
-        else:
-            kind, data = dg.DagsterEventType.ASSET_CHECK_EVALUATION, event  # type: ignore[assignment]
-            message = f"{event.check_name}{where}: {'passed' if event.passed else event.description}"
-        DagsterEvent.from_step(kind, step, data, message, DagsterEventBatchMetadata(batch, number == len(events)))
+    step = context.get_step_execution_context()
+    for batch in _batches(events, context.instance.event_log_storage):
+        batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
+        for number, event in enumerate(batch, start=1):
+            where = f" {event.partition}" if event.partition else ""
+            if isinstance(event, dg.AssetMaterialization):
+                kind, data = dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event)
+                message = f"Materialized {event.asset_key.to_user_string()}{where}."
+            else:
+                kind, data = dg.DagsterEventType.ASSET_CHECK_EVALUATION, event  # type: ignore[assignment]
+                message = f"{event.check_name}{where}: {'passed' if event.passed else event.description}"
+            DagsterEvent.from_step(kind, step, data, message, DagsterEventBatchMetadata(batch_id, number == len(batch)))
+
+
+def _batches(events: Sequence[Event], storage: EventLogStorage) -> Iterable[Sequence[Event]]:
+    """Events as a storage takes them at once: ours all, those of Dagster materializations of one asset."""
+    if isinstance(storage, BatchedSqliteEventLogStorage):
+        return [events] if events else []
+    alike = groupby(enumerate(events), lambda one: _alike(*one))
+    return [[event for _, event in batch] for _, batch in alike]
+
+
+def _alike(number: int, event: Event) -> dg.AssetKey | int:
+    return event.asset_key if isinstance(event, dg.AssetMaterialization) else number
 
 
 def say(context: dg.AssetExecutionContext, message: str, metadata: Mapping[str, Any]) -> None:
