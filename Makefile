@@ -13,7 +13,7 @@ demo: $(INSTALLED)  ## Run the shipped use case on simulated payments, from raw 
 	$(BIN)/ml-platform demo
 
 test: $(INSTALLED)  ## Run the whole test suite.
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 dev: $(INSTALLED)  ## Open the Dagster UI, with the daemon, on http://127.0.0.1:3000.
 	$(BIN)/ml-platform dev

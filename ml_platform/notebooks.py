@@ -9,7 +9,7 @@ from datetime import datetime
 import dagster as dg
 import polars as pl
 
-from ml_platform.cli.project import Project, definitions_of, home_of, project_folder
+from ml_platform.cli.project import Project, definitions_of, home_of, project_folder, resources_of
 from ml_platform.errors import UserError
 from ml_platform.ml.training import TrainedModel
 from ml_platform.partitions import day_of
@@ -44,7 +44,7 @@ def load(
         if stage not in TABLES:
             raise UserError(f"there is no table '{stage}'; {did_you_mean(stage, TABLES)}")
         key = dg.AssetKey([name, stage])
-        table: Table = (project.definitions.resources or {})["lake"].table(key)
+        table: Table = resources_of(project.definitions).lake.table(key)
         if not table.exists():
             raise UserError(f"nothing of {asset} was published so far; ml-platform run {name} does it.")
         try:
@@ -67,12 +67,12 @@ def load_model(name: str, version: int | None = None) -> TrainedModel:
     """
     with _project() as project:
         project.check_use_case(name)
-        resources = project.definitions.resources or {}
+        resources = resources_of(project.definitions)
         # whoever asks MLflow makes its database
-        if not resources["lake"].table(dg.AssetKey([name, "promotion"])).exists():
+        if not resources.lake.table(dg.AssetKey([name, "promotion"])).exists():
             raise UserError(f"{name} has no version so far; ml-platform run {name} trains the first.")
         registered = project.use_case(name).registry.name
-        tracking = resources["tracking"]
+        tracking = resources.tracking
         found = tracking.champion(registered) if version is None else tracking.version(registered, version)
         if found is None:
             raise UserError(f"{name} has no champion; say which version: load_model('{name}', 1).")

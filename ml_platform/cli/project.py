@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import ValidationError
@@ -74,26 +74,37 @@ class Project:
 
     def work(self, name: str) -> Work:
         """Access to what a use case has stored."""
-        resources = self.definitions.resources or {}
-        return Work(self.use_case(name), **{key: resources[key] for key in RESOURCES}, instance=self.instance)
+        resources = {key: getattr(self._resources, key) for key in RESOURCES}
+        return Work(self.use_case(name), **resources, instance=self.instance)
 
     @property
     def lake(self) -> Lake:
         """Where tables, reports and incidents live."""
-        lake: Lake = (self.definitions.resources or {})["lake"]
+        lake: Lake = self._resources.lake
         return lake
 
     @property
     def alerts(self) -> Alerts:
         """The channels of alerts; the usual where the project has none of its own."""
-        alerts: Alerts = (self.definitions.resources or {}).get("alerts", Alerts())
+        alerts: Alerts = getattr(self._resources, "alerts", None) or Alerts()
         return alerts
+
+    @cached_property
+    def _resources(self) -> Any:
+        return resources_of(self.definitions, self.instance)
 
     def partitions(self, key: dg.AssetKey) -> dg.TimeWindowPartitionsDefinition | None:
         """The partitions of an asset."""
         definition = self.definitions.resolve_asset_graph().get(key).partitions_def
         assert definition is None or isinstance(definition, dg.TimeWindowPartitionsDefinition)
         return definition
+
+
+def resources_of(definitions: dg.Definitions, instance: dg.DagsterInstance | None = None) -> Any:
+    """The platform's resources as attributes, with those of their values that the environment has."""
+    known = {key: one for key, one in (definitions.resources or {}).items() if key in {*RESOURCES, "alerts"}}
+    with dg.build_resources(known, instance) as resources:
+        return resources
 
 
 def home_of(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 SQLITE = "sqlite:///"
@@ -20,6 +21,11 @@ class MlflowServer:
 
     uri: str
     artifacts: str
+
+    @property
+    def address(self) -> str:
+        """Its address as it may be told."""
+        return without_login(self.uri)
 
     def errors(self) -> tuple[type[Exception], ...]:
         """What is raised where the tracking server cannot be reached or does not answer."""
@@ -36,9 +42,9 @@ class MlflowServer:
     def failure(self, error: Exception) -> str:
         """What one of these errors says, without a full stop."""
         if isinstance(error, ConnectionError) or isinstance(error.__context__, OSError):
-            return f"the tracking server {self.uri} cannot be reached"
+            return f"the tracking server {self.address} cannot be reached"
         first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        return f"the tracking server {self.uri} did not take the model: {first}"
+        return f"the tracking server {self.address} did not take the model: {first.replace(self.uri, self.address)}"
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -62,6 +68,12 @@ class MlflowServer:
                 _make_database(Path(self.uri.removeprefix(SQLITE)), self.artifacts)
         mlflow.set_tracking_uri(self.uri)
         return mlflow
+
+
+def without_login(address: str) -> str:
+    """An address without a name and a password."""
+    login, at, _ = urlsplit(address).netloc.rpartition("@")
+    return address.replace(f"{login}{at}", "", 1)
 
 
 def import_mlflow() -> Any:

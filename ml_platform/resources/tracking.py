@@ -249,7 +249,7 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
         client.log_text(run_id, text, name)
         found = client.get_run(run_id).info
         if self.uri.startswith("http"):
-            return f"{self.uri.rstrip('/')}/#/experiments/{found.experiment_id}/runs/{run_id}/artifacts/{name}"
+            return f"{self.address.rstrip('/')}/#/experiments/{found.experiment_id}/runs/{run_id}/artifacts/{name}"
         return f"{found.artifact_uri}/{name}"
 
     def set_tag(self, run_id: str, name: str, value: str) -> None:

@@ -1,6 +1,7 @@
 """Runs in MLflow that nothing refers to any more, and their removal for good."""
 
 import os
+import warnings
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -22,7 +23,7 @@ def remove_unused_runs(tracking: Tracking, use_case: str, registered: Collection
     """
     if not tracking.uri.startswith(DATABASES):
         raise ValueError(
-            f"{tracking.uri} is a server, and no database: run `mlflow gc` on its machine to remove unused runs."
+            f"{tracking.address} is a server, and no database: run `mlflow gc` on its machine to remove unused runs."
         )
     client = tracking._mlflow().MlflowClient()
     experiment = client.get_experiment_by_name(use_case)
@@ -69,7 +70,9 @@ def _newest_models(runs: list[Any]) -> Collection[str]:
 
 def _collect(uri: str, runs: list[str], models: list[str]) -> None:
     """Remove for good what was deleted: MLflow does that by its command only."""
-    from mlflow.cli import gc
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mlflow's warnings here are about types of its own
+        from mlflow.cli import gc
 
     # not as arguments: the address may hold a password
     os.environ["MLFLOW_BACKEND_STORE_URI"] = os.environ["MLFLOW_TRACKING_URI"] = uri

@@ -1,6 +1,7 @@
 """The command line as a person meets it: what it prints, its exit codes, and one sentence for each mistake."""
 
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from ml_platform.cli import COMMANDS, app
 from ml_platform.cli.project import Project
+from ml_platform_tests.services import free_port
 
 
 def invoke(*arguments: str) -> Result:
@@ -108,6 +110,25 @@ def test_outside_a_project_it_says_where_to_go(tmp_path: Path, monkeypatch: pyte
     result = invoke("status")
     assert result.exit_code == 2
     assert "go to the project's folder" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "mlflow ui --backend-store-uri sqlite:///{home}/mlflow.db"),
+        ("http://me:hushhush@mlflow:5000", "The models and runs in MLflow: http://mlflow:5000"),
+        ("postgresql://me:hushhush@host/mlflow", 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'),
+    ],
+)
+def test_dev_says_where_mlflow_is(
+    payments: Project, monkeypatch: pytest.MonkeyPatch, given: str | None, told: str
+) -> None:
+    if given:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    monkeypatch.setattr(os, "execve", lambda *_: None)  # or this process would be the UI
+    result = invoke("dev", "--port", f"{free_port()}")
+    assert result.stdout.endswith(told.format(home=payments.folder / ".ml_platform") + "\n")
+    assert "hushhush" not in result.output
 
 
 def test_a_port_in_use_is_a_sentence(payments: Project) -> None:

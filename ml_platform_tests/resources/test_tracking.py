@@ -296,6 +296,23 @@ def test_a_stored_model_is_not_found_before_it_is_published(tracking: Tracking) 
     assert stored.run_id == trained.run_id
 
 
+@pytest.mark.parametrize(
+    ("uri", "address"),
+    [
+        ("http://me:hushhush@mlflow:5000", "http://mlflow:5000"),
+        ("postgresql+psycopg2://me:hush%40hush@host:5432/mlflow", "postgresql+psycopg2://host:5432/mlflow"),
+        ("http://mlflow:5000", "http://mlflow:5000"),
+        ("sqlite:////home/mlflow.db", "sqlite:////home/mlflow.db"),
+    ],
+)
+def test_what_is_said_of_a_server_has_neither_name_nor_password(uri: str, address: str) -> None:
+    tracking = Tracking(uri=uri, artifacts="")
+    assert tracking.failure(ConnectionError()) == f"the tracking server {address} cannot be reached"
+    assert tracking.failure(ValueError(f"{uri}/api said no.")) == (
+        f"the tracking server {address} did not take the model: {address}/api said no"
+    )
+
+
 def test_the_newest_published_model_of_a_cutoff_is_found(tracking: Tracking) -> None:
     _, first = store(tracking, "newest")
     _, second = store(tracking, "newest")

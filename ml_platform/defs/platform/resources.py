@@ -23,10 +23,11 @@ def resources(context: dg.ComponentLoadContext) -> dg.Definitions:
     home = Path(os.environ.get("ML_PLATFORM_HOME", ".ml_platform")).absolute()
     lake = Lake(root=os.environ.get("ML_PLATFORM_LAKE", str(home / "lake")))
     webserver = os.environ.get("DAGSTER_WEBSERVER_URL", WEBSERVER)
-    uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
-    own = "" if uri.startswith("http") else str(home / "artifacts")
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    own = "" if given.startswith("http") else str(home / "artifacts")
     tracking = Tracking(
-        uri=uri,
+        # by its name: the values of resources are shown in the UI, and this one may hold a password
+        uri=dg.EnvVar("MLFLOW_TRACKING_URI") if given else f"sqlite:///{home / 'mlflow.db'}",
         artifacts=os.environ.get("ML_PLATFORM_ARTIFACTS", own),
         webserver=webserver,
     )
