@@ -32,7 +32,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 INSTANCE = {"ml_platform", "ml_platform.event_log", "ml_platform.run_launcher"}  # these the run's instance has loaded
-INHERITED = [name for name in sys.modules.keys() - INSTANCE if name.split(".")[0] == "ml_platform"]
+INHERITED = [name for name in sys.modules.keys() - INSTANCE if name == "mlflow" or name.split(".")[0] == "ml_platform"]
 
 
 @dg.op
@@ -174,7 +174,7 @@ def test_a_fork_made_ahead_imports_what_starts_threads_and_takes_the_next_run(de
     assert deployment.process(run_id) == spare.pid
 
 
-def test_a_fork_made_ahead_imports_the_platform_where_that_is_no_code_of_the_project(
+def test_a_fork_made_ahead_imports_the_platform_and_mlflow_where_that_is_no_code_of_the_project(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -188,6 +188,7 @@ def test_a_fork_made_ahead_imports_the_platform_where_that_is_no_code_of_the_pro
     assert deployment.process(run_id) == spare.pid
     last = (deployment.code.parent / "told").read_text().splitlines()[-1]
     assert "'ml_platform.components'" in last
+    assert "'mlflow'" in last
 
 
 def test_another_process_can_cancel_a_forked_run(deployment: Deployment) -> None:

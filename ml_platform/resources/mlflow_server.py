@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -87,6 +88,13 @@ def import_mlflow() -> Any:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     return mlflow
+
+
+def import_registry() -> None:
+    """Import MLflow with what keeps its registry: a database, unless it is a server."""
+    import_mlflow()
+    if not os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+        import_module("mlflow.store.model_registry.sqlalchemy_store")
 
 
 def _make_database(file: Path, artifacts: str) -> None:

@@ -7,16 +7,14 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from ml_platform.resources import own_process
-from ml_platform.resources.mlflow_server import import_mlflow
+from ml_platform.resources.mlflow_server import import_registry
 from ml_platform.resources.registry import Registry
 
-STORE = "mlflow.store.model_registry.sqlalchemy_store"
 # much of what MLflow imports; its skinny distribution does without them, and a version is no data frame
 NOT_NEEDED = ("numpy", "pandas", "polars", "pyarrow", "pygments", "scipy")
 P = ParamSpec("P")
@@ -85,8 +83,7 @@ def serve(asking: Connection) -> None:
     """Answer what is asked at the other end of a connection, until nobody is there."""
     gc.disable()  # nothing of what imports make is garbage
     sys.modules.update(dict.fromkeys(NOT_NEEDED))  # type: ignore[arg-type]  # None: as if they were not installed
-    import_mlflow()
-    import_module(STORE)
+    import_registry()
     gc.freeze()
     gc.enable()
     registry = Registry()
