@@ -65,7 +65,7 @@ def day(settings: Settings) -> None:
     days = days_from(FIRST_DAY, DAYS_BEFORE + settings.rounds)
     data = _data(settings, days)
     bare, commands = Bare(settings.folder / "a", data), CommandLine(settings.folder / "b", data)
-    server, tutorial = WebServer(settings.folder / "c", data), Tutorial(settings.folder / "d", data, 1)
+    server, tutorial = WebServer(CommandLine(settings.folder / "c", data)), Tutorial(settings.folder / "d", data, 1)
     contenders = (bare, commands, server, tutorial)
     results: Results = {one.title: [] for one in contenders}
     with closing(server):
@@ -109,7 +109,8 @@ def _range(settings: Settings, count: int) -> None:
         with TemporaryDirectory(dir=settings.folder) as name:
             folder = Path(name)
             bare, commands = Bare(folder / "a", data), CommandLine(folder / "b", data)
-            server, tutorial = WebServer(folder / "c", data), Tutorial(folder / "d", data, settings.tutorial_days)
+            server = WebServer(CommandLine(folder / "c", data))
+            tutorial = Tutorial(folder / "d", data, settings.tutorial_days)
             for one in (bare, commands):
                 results.setdefault(one.title, []).append(one.run(days))
             with closing(server):
@@ -211,18 +212,25 @@ def _empty_run(project: Path, home: Path) -> Measured:
 
 
 def rollback(settings: Settings) -> None:
-    """The champion before, from a cold command line, next to the imports of Dagster and MLflow one after the other."""
+    """The champion before, by a cold command and by a web server, next to the two imports, Dagster's and MLflow's."""
     days = days_from(FIRST_DAY, CHAIN + WEEK)
     commands = CommandLine(settings.folder / "b", _data(settings, days))
     for count in (CHAIN, CHAIN + WEEK):
         commands.champion(days[:count])
-    results: Results = {"the two imports": [], "b  rollback": []}
-    imports, back = results.values()
+    server = WebServer(commands)
+    results: Results = {"the two imports": [], "b  rollback": [], server.title: []}
+    imports, back, served = results.values()
     for _ in range(settings.rounds):
         for number in (1, 2):
             imports.append(Measured(command([sys.executable, "-c", IMPORTS], settings.folder, {})[0], 0))
             back.append(commands.rollback(number))
-    _show(results, [at_most("b", wall(back), 2, " s")])
+    with closing(server):
+        server.start()
+        server.rollback(1)  # its process is begun with the first run
+        for _ in range(settings.rounds):
+            for number in (2, 1):
+                served.append(server.rollback(number))
+    _show(results, [at_most("b", wall(back), 2, " s"), at_most("c", wall(served), 2, " s")])
 
 
 def definitions(settings: Settings) -> None:
