@@ -136,7 +136,7 @@ def eventually(port: int, expression: str, seconds: float = 30) -> bool:
         try:
             if query(port, expression):
                 return True
-        except requests.ConnectionError:
+        except requests.RequestException:
             pass  # it has not started yet
         sleep(0.2)
     return False
