@@ -146,7 +146,7 @@ class WebServer:
 
     title = "c  web server"
 
-    def __init__(self, commands: "CommandLine") -> None:
+    def __init__(self, commands: CommandLine) -> None:
         self._commands = commands
         self.lake = commands.lake
         self._server: subprocess.Popen[bytes] | None = None

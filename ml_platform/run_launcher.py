@@ -215,9 +215,10 @@ def _work(launcher: Connection) -> None:
     try:
         launcher.send(True)
         if not launcher.poll(IDLE):
-            for library in (*THREADED, PLATFORM) if is_library else THREADED:
+            for library in THREADED:
                 importlib.import_module(library)
             if is_library:
+                importlib.import_module(PLATFORM)
                 importlib.import_module(MLFLOW).import_registry()
         arguments, file = launcher.recv()
     except (EOFError, OSError):  # it has given up waiting, or ends

@@ -11,7 +11,7 @@ import typer
 from ml_platform.cli.errors import told
 from ml_platform.cli.project import environment, project_folder
 from ml_platform.errors import UserError
-from ml_platform.resources.mlflow_server import without_login
+from ml_platform.resources.mlflow_server import is_server, without_login
 
 HOST = "127.0.0.1"
 
@@ -34,7 +34,7 @@ def dev(port: Annotated[int, typer.Option(help="The port of the UI.")] = 3000) -
 def _mlflow_ui(home: str) -> str:
     """Where MLflow's UI is, or the command that opens it, which names an address with a password by its variable."""
     given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if given.startswith("http"):
+    if is_server(given):
         return without_login(given)
     store = '"$MLFLOW_TRACKING_URI"' if given else f"sqlite:///{home}/mlflow.db"
     return f"{_command('mlflow')} ui --backend-store-uri {store}"

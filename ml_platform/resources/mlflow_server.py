@@ -71,6 +71,11 @@ class MlflowServer:
         return mlflow
 
 
+def is_server(address: str) -> bool:
+    """Whether an address is that of a tracking server, and not of a database."""
+    return address.startswith("http")
+
+
 def without_login(address: str) -> str:
     """An address without a name and a password."""
     login, at, _ = urlsplit(address).netloc.rpartition("@")
@@ -93,7 +98,7 @@ def import_mlflow() -> Any:
 def import_registry() -> None:
     """Import MLflow with what keeps its registry: a database, unless it is a server."""
     import_mlflow()
-    if not os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+    if not is_server(os.environ.get("MLFLOW_TRACKING_URI", "")):
         import_module("mlflow.store.model_registry.sqlalchemy_store")
 
 

@@ -17,7 +17,7 @@ from ml_platform.ml.training import TrainedModel
 from ml_platform.partitions import accepted_previews
 from ml_platform.resources.alive import kept_alive
 from ml_platform.resources.dagster_ui import WEBSERVER, run_page
-from ml_platform.resources.mlflow_server import MOST_TOLD
+from ml_platform.resources.mlflow_server import MOST_TOLD, is_server
 from ml_platform.resources.model_files import read_model
 from ml_platform.resources.registry import CUTOFF_TAG, USE_CASE_TAG, Registry, StoredModel
 from ml_platform.resources.trusted_types import TRUSTED_TYPES
@@ -248,7 +248,7 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
         client = self._mlflow().MlflowClient()
         client.log_text(run_id, text, name)
         found = client.get_run(run_id).info
-        if self.uri.startswith("http"):
+        if is_server(self.uri):
             return f"{self.address.rstrip('/')}/#/experiments/{found.experiment_id}/runs/{run_id}/artifacts/{name}"
         return f"{found.artifact_uri}/{name}"
 

@@ -1,7 +1,6 @@
 """Events of a step, written to the event log in batches while the step goes on."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import dagster as dg
@@ -27,7 +26,7 @@ Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
 def record(context: dg.AssetExecutionContext | dg.OpExecutionContext, events: Sequence[Event]) -> None:
-    """Write materializations and check evaluations to the event log, in as few batches as it takes.
+    """Write materializations or check evaluations of one asset to the event log, in as few batches as it takes.
 
     Dagster's `log_event` would write each by itself, and only when the step ends.
     """
@@ -46,15 +45,11 @@ def record(context: dg.AssetExecutionContext | dg.OpExecutionContext, events: Se
 
 
 def _batches(events: Sequence[Event], storage: EventLogStorage) -> Iterable[Sequence[Event]]:
-    """Events as a storage takes them at once: ours all, those of Dagster materializations of one asset."""
-    if isinstance(storage, BatchedSqliteEventLogStorage):
-        return [events] if events else []
-    alike = groupby(enumerate(events), lambda one: _alike(*one))
-    return [[event for _, event in batch] for _, batch in alike]
-
-
-def _alike(number: int, event: Event) -> dg.AssetKey | int:
-    return event.asset_key if isinstance(event, dg.AssetMaterialization) else number
+    """Events of one asset as a storage takes them at once: ours all, those of Dagster materializations alone."""
+    are_alike = all(isinstance(event, dg.AssetMaterialization) for event in events)
+    if are_alike or isinstance(storage, BatchedSqliteEventLogStorage):
+        return [events]
+    return [[event] for event in events]
 
 
 def say(context: dg.AssetExecutionContext, message: str, metadata: Mapping[str, Any]) -> None:

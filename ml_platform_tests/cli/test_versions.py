@@ -16,16 +16,11 @@ from ml_platform.cli import app
 from ml_platform.cli.project import Project
 from ml_platform.stages import ledger
 from ml_platform.stages.model import PREDICTIONS_TAG
+from ml_platform_tests.tiny_project import told
 
 
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
-
-
-def document(*arguments: str) -> Any:
-    result = invoke(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 def champion(project: Project) -> int | None:
@@ -42,14 +37,14 @@ def test_promote_moves_the_champion_and_prints_the_entry(registered: Project) ->
     assert result.exit_code == 0, result.output
     assert result.output == f"Version 1 is champion now, after version 3, until {until} whatever comes.\n"
     assert champion(registered) == 1
-    entry = document("promote", "payments", "2", "--why", "rather this one")
+    entry = told("promote", "payments", "2", "--why", "rather this one")
     assert set(entry) == set(ledger.COLUMNS)
     assert (entry["event"], entry["version"], entry["from_version"]) == ("overridden", 2, 1)
     assert (entry["until"], entry["gates"]) == (None, {})
 
 
 def test_rollback_goes_down_the_line(registered: Project) -> None:
-    entry = document("rollback", "payments", "--why", "complaints")
+    entry = told("rollback", "payments", "--why", "complaints")
     assert (entry["event"], entry["version"], entry["from_version"], entry["why"]) == (
         "rolled_back",
         2,
@@ -79,7 +74,7 @@ print(sorted({"dagster", "mlflow"} & set(sys.modules)))
 
 def test_history_shows_the_ledger_and_who_was_champion_on_a_day(registered: Project) -> None:
     invoke("rollback", "payments", "--why", "complaints")
-    entries = document("history", "payments")
+    entries = told("history", "payments")
     assert [(one["event"], one["version"], one["from_version"]) for one in entries] == [
         ("promoted", 1, None),
         ("promoted", 2, 1),
@@ -87,8 +82,8 @@ def test_history_shows_the_ledger_and_who_was_champion_on_a_day(registered: Proj
         ("rolled_back", 2, 3),
     ]
     assert entries[0]["gates"] == {"roc_auc_at_least": None, "roc_auc_no_worse_than_champion": None}
-    assert [one["version"] for one in document("history", "payments", "--as-of", f"{TODAY}")] == [2]
-    assert document("history", "payments", "--as-of", "2018-05-31") == []
+    assert [one["version"] for one in told("history", "payments", "--as-of", f"{TODAY}")] == [2]
+    assert told("history", "payments", "--as-of", "2018-05-31") == []
     assert invoke("history", "payments", "--as-of", "2018-05-31").output == "payments had no champion on 2018-05-31.\n"
     shown = invoke("history", "payments").output
     assert "rolled back" in " ".join(shown.split())
@@ -96,7 +91,7 @@ def test_history_shows_the_ledger_and_who_was_champion_on_a_day(registered: Proj
 
 
 def test_trace_prints_what_a_version_was_made_of(registered: Project) -> None:
-    found = document("trace", "payments@2")
+    found = told("trace", "payments@2")
     assert set(found) == {
         *("version", "cutoff", "mlflow_run", "dagster_run", "model", "metrics"),
         *("code", "config", "environment", "features", "validated_data", "raw_data", "moves"),
@@ -110,7 +105,7 @@ def test_trace_prints_what_a_version_was_made_of(registered: Project) -> None:
 
 def test_compare_prints_both_and_writes_a_page(registered: Project) -> None:
     file = registered.folder / "both.html"
-    found = document("compare", "payments", "2", "3", "--html", str(file))
+    found = told("compare", "payments", "2", "3", "--html", str(file))
     assert set(found) == {"left", "right", "hold_out_of", "rows", "differences", "runs"}
     assert (found["left"]["number"], found["right"]["number"], found["hold_out_of"]) == (2, 3, 3)
     assert set(found["differences"]["roc_auc"]) == {"point", "low", "high", "confidence"}
@@ -123,7 +118,7 @@ def test_compare_prints_both_and_writes_a_page(registered: Project) -> None:
 
 
 def test_reproduce_says_whether_a_version_predicts_the_same(registered: Project) -> None:
-    found = document("reproduce", "payments@3")
+    found = told("reproduce", "payments@3")
     assert set(found) == {"equal", "recorded", "found", "rows", "differences"}
     assert found["equal"] is True
     assert "payments@3 is reproduced: " in invoke("reproduce", "payments@3").output
@@ -195,7 +190,7 @@ def test_where_nothing_ran_so_far_there_is_a_sentence(payments: Project) -> None
     for arguments, sentence in NEVER_RAN:
         assert_sentence(arguments, sentence)
     assert invoke("history", "payments").output == "payments had no champion so far.\n"
-    assert document("history", "payments") == []
+    assert told("history", "payments") == []
     assert payments.folder.exists()
 
 
@@ -263,9 +258,9 @@ def shown(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
 
 
 def test_the_job_history_shows_what_the_command_does(registered: Project) -> None:
-    assert shown(executed(registered, "history"))["moves"] == document("history", "payments")
+    assert shown(executed(registered, "history"))["moves"] == told("history", "payments")
     newest = shown(executed(registered, "history", as_of=f"{TODAY}"))["moves"]
-    assert newest == document("history", "payments", "--as-of", f"{TODAY}")
+    assert newest == told("history", "payments", "--as-of", f"{TODAY}")
     assert [one["version"] for one in newest] == [3]
     assert shown(executed(registered, "history", as_of="2018-05-31"))["moves"] == []
 
@@ -273,11 +268,11 @@ def test_the_job_history_shows_what_the_command_does(registered: Project) -> Non
 def test_the_jobs_trace_and_compare_show_what_the_commands_do(registered: Project) -> None:
     traced = shown(executed(registered, "trace", version=2))
     assert traced["version"] == "payments@2"
-    assert traced["raw_data"] == document("trace", "payments@2")["raw_data"]
+    assert traced["raw_data"] == told("trace", "payments@2")["raw_data"]
 
     compared, printed = (
         shown(executed(registered, "compare", left=1, right=2)),
-        document("compare", "payments", "1", "2"),
+        told("compare", "payments", "1", "2"),
     )
     assert compared["rows"] == printed["rows"]
     found = printed["differences"]["roc_auc"]

@@ -14,6 +14,7 @@ from ml_platform.io_managers.tables import TableIOManager
 from ml_platform.resources.alerting import Alerts
 from ml_platform.resources.dagster_ui import WEBSERVER
 from ml_platform.resources.lake import Lake
+from ml_platform.resources.mlflow_server import is_server
 from ml_platform.resources.tracking import Tracking
 
 
@@ -24,7 +25,7 @@ def resources(context: dg.ComponentLoadContext) -> dg.Definitions:
     lake = Lake(root=os.environ.get("ML_PLATFORM_LAKE", str(home / "lake")))
     webserver = os.environ.get("DAGSTER_WEBSERVER_URL", WEBSERVER)
     given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    own = "" if given.startswith("http") else str(home / "artifacts")
+    own = "" if is_server(given) else str(home / "artifacts")
     tracking = Tracking(
         # by its name: the values of resources are shown in the UI, and this one may hold a password
         uri=dg.EnvVar("MLFLOW_TRACKING_URI") if given else f"sqlite:///{home / 'mlflow.db'}",
