@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import groupby
+from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple, Self
 from weakref import finalize
@@ -24,10 +25,11 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.dialects.sqlite import Insert, insert
 
+from ml_platform.storages import REVISION, VERSIONS, is_made
+
 KEPT_ENGINES = 8
 SCHEMA = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
-VERSIONS = "alembic_version"
-REVISION, STAMP = "SELECT version_num FROM alembic_version", "INSERT INTO alembic_version VALUES (?)"
+STAMP = "INSERT INTO alembic_version VALUES (?)"
 MIRRORED = ASSET_EVENTS | ASSET_CHECK_EVENTS | set(EVENT_TYPE_TO_PIPELINE_RUN_STATUS)
 PLAN = insert(AssetCheckExecutionsTable)
 EVALUATE = PLAN.on_conflict_do_update(
@@ -171,7 +173,8 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         """Make the tables of a file that has none yet: a run's as the index has them, which takes one transaction."""
-        if for_index_shard or not self._is_like_index(str(engine.url.database)):
+        file = str(engine.url.database)
+        if not (is_made(Path(file)) if for_index_shard else self._is_like_index(file)):
             # Dagster looks for a revision and then adds its own: two at once would add two, which no process can read
             folder = os.open(self._base_dir, os.O_RDONLY)
             try:

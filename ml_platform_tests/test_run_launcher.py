@@ -31,7 +31,8 @@ import dagster as dg
 import numpy as np
 
 HERE = Path(__file__).parent
-INSTANCE = {"ml_platform", "ml_platform.event_log", "ml_platform.run_launcher"}  # these the run's instance has loaded
+# these the run's instance has loaded
+INSTANCE = {"ml_platform", "ml_platform.event_log", "ml_platform.run_launcher", "ml_platform.storages"}
 INHERITED = [name for name in sys.modules.keys() - INSTANCE if name == "mlflow" or name.split(".")[0] == "ml_platform"]
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 INSTANCE = """telemetry: {enabled: false}
+run_storage: {module: ml_platform.storages, class: PromptSqliteRunStorage}
+schedule_storage: {module: ml_platform.storages, class: PromptSqliteScheduleStorage}
 event_log_storage: {module: ml_platform.event_log, class: BatchedSqliteEventLogStorage}
 concurrency:
   runs:
