@@ -25,7 +25,7 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-from ml_platform.storages import REVISION, VERSIONS, is_made
+from ml_platform.storages import REVISION, is_made, revision_of
 
 KEPT_ENGINES = 8
 SCHEMA = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
@@ -191,12 +191,11 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         with closing(sqlite3.connect(file, SQLITE_BUSY_TIMEOUT_SECONDS, isolation_level=None)) as run:
             run.execute("PRAGMA journal_mode=WAL")
             run.execute("BEGIN IMMEDIATE")  # another process may be at it
-            tables = {name for (name,) in run.execute("SELECT name FROM sqlite_master")}
-            if not tables:
+            if not run.execute("SELECT 1 FROM sqlite_master").fetchone():
                 for statement in schema:
                     run.execute(statement)
                 run.execute(STAMP, (revision,))
-            is_like_index = not tables or (VERSIONS in tables and run.execute(REVISION).fetchone() == (revision,))
+            is_like_index = revision_of(run) == revision
             run.execute("COMMIT")
         return is_like_index
 

@@ -20,7 +20,6 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, create_engine
 
-VERSIONS = "alembic_version"
 REVISION = "SELECT version_num FROM alembic_version"
 
 
@@ -78,9 +77,16 @@ class PromptSqliteScheduleStorage(_Prompt, SqliteScheduleStorage):
 
 
 def is_made(file: Path) -> bool:
-    """Whether Dagster has made the tables of a file: it writes the file's revision with the last of them."""
+    """Whether Dagster has made the tables of a file."""
     if not file.exists():
         return False
     with closing(sqlite3.connect(file, SQLITE_BUSY_TIMEOUT_SECONDS)) as database:
-        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-        return VERSIONS in tables and database.execute(REVISION).fetchone() is not None
+        return revision_of(database) is not None
+
+
+def revision_of(database: sqlite3.Connection) -> str | None:
+    """The revision of a file, which Dagster writes with the last of its tables; None before that."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+        return None
+    (revision,) = database.execute(REVISION).fetchone() or (None,)
+    return revision

@@ -1,6 +1,5 @@
 """Storages of runs and schedules that are faster: the same files as Dagster's own, made by it."""
 
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +24,8 @@ from ml_platform.storages import PromptSqliteRunStorage, PromptSqliteScheduleSto
 ROOT = Path(__file__).parents[1]
 FILES = ("history/runs.db", "schedules/schedules.db")
 LOCATION = InProcessCodeLocationOrigin(LoadableTargetOrigin())
+OURS = ((ROOT / "dagster.yaml").read_text(), PromptSqliteRunStorage, PromptSqliteScheduleStorage)
+DAGSTERS = ("telemetry: {enabled: false}\n", SqliteRunStorage, SqliteScheduleStorage)
 SENSOR = RemoteInstigatorOrigin(RemoteRepositoryOrigin(LOCATION, "repository"), "sensor")
 
 
@@ -32,22 +33,16 @@ SENSOR = RemoteInstigatorOrigin(RemoteRepositoryOrigin(LOCATION, "repository"), 
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of an instance with the shipped settings."""
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    (tmp_path / "dagster.yaml").write_text(OURS[0])
     return tmp_path
 
 
-def stored(number: int, home: Path, *, by_dagsters_own: bool) -> list[str]:
+def stored(number: int, home: Path, by: tuple[str, type, type] = OURS) -> list[str]:
     """The runs and states of sensors that an instance finds once it has stored one more of each."""
-    if by_dagsters_own:
-        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    else:
-        shutil.copy(ROOT / "dagster.yaml", home)
+    settings, *classes = by
+    (home / "dagster.yaml").write_text(settings)
     with dg.DagsterInstance.get() as instance:
-        assert (type(instance.run_storage), type(instance.schedule_storage)) == (
-            (SqliteRunStorage, SqliteScheduleStorage)
-            if by_dagsters_own
-            else (PromptSqliteRunStorage, PromptSqliteScheduleStorage)
-        )
+        assert [type(instance.run_storage), type(instance.schedule_storage)] == classes
         instance.create_run_for_job(dg.job(name=f"job_{number}")(lambda: None))
         origin = SENSOR._replace(instigator_name=f"sensor_{number}")
         state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING)
@@ -58,9 +53,9 @@ def stored(number: int, home: Path, *, by_dagsters_own: bool) -> list[str]:
 
 def test_dagsters_own_storages_read_what_is_stored_and_the_other_way_round(home: Path) -> None:
     expected: list[str] = []
-    for number, by_dagsters_own in enumerate([False, True, False]):
+    for number, by in enumerate([OURS, DAGSTERS, OURS]):
         expected += [f"job_{number}", f"sensor_{number}"]
-        assert stored(number, home, by_dagsters_own=by_dagsters_own) == sorted(expected)
+        assert stored(number, home, by) == sorted(expected)
 
 
 def test_what_is_made_is_opened_without_a_look_at_dagsters_migrations(
@@ -84,11 +79,11 @@ def test_what_is_made_is_opened_without_a_look_at_dagsters_migrations(
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_that_was_left_without_its_revision_is_made_by_dagster(home: Path, file: str) -> None:
-    stored(0, home, by_dagsters_own=False)
+    stored(0, home)
     with closing(sqlite3.connect(home / file)) as database:
         database.execute("DELETE FROM alembic_version")
         database.commit()
-    assert stored(1, home, by_dagsters_own=False) == ["job_0", "job_1", "sensor_0", "sensor_1"]
+    assert stored(1, home) == ["job_0", "job_1", "sensor_0", "sensor_1"]
     with closing(sqlite3.connect(home / file)) as database:
         assert database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
 
@@ -109,14 +104,15 @@ def test_threads_that_ask_at_once_do_not_wait_for_one_another() -> None:
 
 LEFT_OPEN = """
 import atexit
-import gc
+import os
+
+atexit.register(os._exit, 0)  # first, as the command line does
 
 import dagster as dg
 
 instance = dg.DagsterInstance.get()
 dg.instance = instance
 instance.get_runs(), instance.all_instigator_state()
-atexit.register(gc.freeze)  # as the command line does
 """
 
 
