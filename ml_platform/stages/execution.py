@@ -73,12 +73,13 @@ def _run_chunks(work: Work, stage: StageDefinition, recipe: Recipe, keys: Keys) 
         seconds, bad, done = monotonic() - begin, len(progress.refused[stage.name]), len(progress.done)
         remaining = seconds / done * (len(keys) - done)
         left = f", about {remaining:.0f} s left." if remaining else "."
+        rows = progress.rows  # a model has none
+        published = f"{rows:,} rows published ({rows / seconds:,.0f} a second), " if rows else ""
         say(
             work.step,
             f"{stage.name}: {done} of {len(keys)} partitions, {progress.unchanged - unchanged} unchanged among the "
-            f"last {len(chunk)}, {bad} refused, {progress.rows:,} rows published "
-            f"({progress.rows / seconds:,.0f} a second), {seconds:.1f} s{left}",
-            {"stage": stage.name, "seconds": seconds, "partitions": done, "refused": bad, "rows": progress.rows},
+            f"last {len(chunk)}, {bad} refused, {published}{seconds:.1f} s{left}",
+            {"stage": stage.name, "seconds": seconds, "partitions": done, "refused": bad, "rows": rows},
         )
     return progress.refused
 

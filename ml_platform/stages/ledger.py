@@ -238,7 +238,7 @@ def _moved(recorded: int | None, champion: Version | None, *, gone: bool) -> tup
 def _show(work: Work, entry: Entry) -> None:
     """Record the entry as a materialization of the ledger, for the UI."""
     shown = {name: value for name, value in asdict(entry).items() if value is not None and name not in {"gates", "at"}}
-    shown["gates"] = json.loads(entry.gates)
+    shown["gates"] = {name: reason or "passed" for name, reason in json.loads(entry.gates).items()}
     event = dg.AssetMaterialization(
         ledger_key(work.use_case.name),
         description=entry.why,

@@ -22,7 +22,7 @@ from ml_platform.partitions import accepted_previews, data_partitions
 from ml_platform.resources.lake import Lake, Table
 from ml_platform.resources.tracking import Tracking
 from ml_platform.stages.acceptance import Acceptance, accept
-from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
+from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.execution import FORCE_TAG, MADE_OF
 from ml_platform.stages.recipes import load
@@ -70,7 +70,9 @@ def definition(
                 *(Verdict("sound", key, shelf.refused.get(key), {"rows": 1}, True, shelf.acceptable) for key in due),
                 *(Verdict("usual", key, shelf.warned.get(key), blocks=False, warning=True) for key in due),
             ]
-            yield Computed(word, rows, {key: {"amount": shelf.amounts[key]} for key in given}, verdicts)
+            yield Computed(
+                word, rows, {key: {"amount": shelf.amounts[key], **row_count(key, 1)} for key in given}, verdicts
+            )
 
         inputs = {key: {stage: found[key] for stage, found in upstream.items()} for key in keys}
         return Prepared({key: {"amount": str(shelf.amounts[key]), **inputs[key]} for key in keys}, compute)
@@ -529,11 +531,18 @@ def test_a_partition_without_metadata_is_not_published(shop: Shop) -> None:
 
 
 def test_a_run_tells_how_far_it_is(shop: Shop) -> None:
+    def told() -> list[str]:
+        lines = [event.message or "" for event in shop.run().events if " of 3 partitions" in (event.message or "")]
+        return [re.sub(r"\([\d,]+ a second\), |[\d.]+ s.*", "", line) for line in lines]
+
     shop.shelf.refused = {THIRD: "no file."}
-    lines = [event.message or "" for event in shop.run().events]
-    assert [re.sub(r", [\d,]+ rows published.*", "", line) for line in lines if " of 3 partitions" in line] == [
-        "raw_data: 2 of 3 partitions, 0 unchanged among the last 2, 0 refused",
-        "raw_data: 3 of 3 partitions, 0 unchanged among the last 1, 1 refused",
+    assert told() == [
+        "raw_data: 2 of 3 partitions, 0 unchanged among the last 2, 0 refused, 2 rows published ",
+        "raw_data: 3 of 3 partitions, 0 unchanged among the last 1, 1 refused, 2 rows published ",
+    ]
+    assert told() == [
+        "raw_data: 2 of 3 partitions, 2 unchanged among the last 2, 0 refused, ",
+        "raw_data: 3 of 3 partitions, 0 unchanged among the last 1, 1 refused, ",
     ]
 
 
