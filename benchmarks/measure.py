@@ -63,8 +63,24 @@ def tree(root: int) -> dict[int, _Process]:
     return {pid: every[pid] for pid in chosen}
 
 
+def _high_water(pid: int) -> float:
+    """The high-water mark of a process' own resident memory in MiB.
+
+    `ru_maxrss` is none: it begins with the memory of the process that began this one.
+    """
+    try:
+        text = Path("/proc", str(pid), "status").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it has ended meanwhile
+        return 0.0
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM:")) * KIBIBYTE / MEBIBYTE
+
+
 class Peak:
-    """The highest sum of the resident memory of a process tree, sampled; pages that processes share count in each."""
+    """The highest memory of a process tree in MiB, sampled.
+
+    The larger of the sum of the resident memory, in which pages that processes share count in each, and the high-water
+    mark of the largest process.
+    """
 
     def __init__(self, root: int) -> None:
         self.mebibytes = 0.0
@@ -74,8 +90,9 @@ class Peak:
 
     def _sample(self) -> None:
         while not self._ended.wait(SAMPLE_SECONDS):
-            pages = sum(one.pages for one in tree(self._root).values())
-            self.mebibytes = max(self.mebibytes, pages * PAGE / MEBIBYTE)
+            processes = tree(self._root)
+            pages = sum(one.pages for one in processes.values())
+            self.mebibytes = max(self.mebibytes, pages * PAGE / MEBIBYTE, *map(_high_water, processes))
 
     def end(self) -> float:
         """Stop sampling; the peak in MiB."""
@@ -87,8 +104,7 @@ class Peak:
 def command(arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str]) -> tuple[Cost, str]:
     """Run a command to its end; what it cost, and what it wrote to standard output.
 
-    The processor time is that of the process and of all descendants that were waited for (wait4). The memory is the
-    larger of the sampled sum over the tree and the high-water mark of its largest process.
+    The processor time is that of the process and of all descendants that were waited for (wait4).
 
     Raises:
         SystemExit: the command failed.
@@ -101,7 +117,7 @@ def command(arguments: Sequence[str | Path], folder: Path, environment: Mapping[
         peak = Peak(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         wall = perf_counter() - begin
-        sampled = peak.end()
+        mebibytes = peak.end()
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         problems.seek(0)
@@ -111,7 +127,7 @@ def command(arguments: Sequence[str | Path], folder: Path, environment: Mapping[
                 f"{' '.join(map(str, arguments))} ended with {process.returncode}:\n{said[-3000:]}\n"
                 f"{problems.read().decode()[-3000:]}"
             )
-    return Cost(wall, usage.ru_utime + usage.ru_stime, max(sampled, usage.ru_maxrss * KIBIBYTE / MEBIBYTE)), said
+    return Cost(wall, usage.ru_utime + usage.ru_stime, mebibytes), said
 
 
 @contextmanager
