@@ -33,6 +33,7 @@ Kind = Literal[
 
 SAME_ORDER = 0.999
 PURE_ROWS = 5
+BY_CHANCE = 1e-6
 ID_AUC, ID_R2 = 0.6, 0.1
 CHANCE_AUC = 0.5
 ID_ERRORS = 6.0  # both ways of the cross-fit find the same chance, which makes their mean err more
@@ -119,9 +120,13 @@ def _copied(column: pl.Series, target: Target, bins: Bins, label: str) -> str | 
     if not bins.by_value:
         return None
     counts = target.counts(bins).sum(axis=0)
-    if (np.count_nonzero(counts, axis=1) > 1).any() or (counts.max(axis=0) < PURE_ROWS).any():
-        return None
-    return f"has {np.count_nonzero(counts.sum(axis=1))} values, and each goes with one {label} only"
+    classes = counts.sum(axis=0)
+    for values in (counts, counts[:-1]):  # a missing value may be one of them, or hide a part of the copy
+        pure = (np.count_nonzero(values, axis=1) <= 1).all() and (values.max(axis=0, initial=0) >= PURE_ROWS).all()
+        # with few rows that are filled in, chance may do it
+        if pure and np.sum(values * np.log(classes / classes.sum())) <= np.log(BY_CHANCE):
+            return f"has {np.count_nonzero(values.sum(axis=1))} values, and each goes with one {label} only"
+    return None
 
 
 def _missing(column: pl.Series, target: Target, label: str) -> str:

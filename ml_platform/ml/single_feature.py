@@ -128,10 +128,10 @@ def target_of(use_case: UseCase, rows: pl.DataFrame) -> Target:
 
 
 def bins_of(column: pl.Series) -> Bins:
-    """A feature in at most 64 bins of ten rows or more on average, and one for missing values.
+    """A feature in bins of ten rows or more on average, and one for missing values.
 
-    Numbers and booleans: by value, or by quantile where there are more values. Text: the most frequent values, and one
-    bin for all others; by alphabet where nearly all are different.
+    Numbers and booleans: by value, or by quantile where there are more than 64. Text: the most frequent values, however
+    many, as the model learns each of them, and one bin for all others; by alphabet where nearly all are different.
     """
     most = max(1, min(MOST_BINS, len(column) // ROWS_A_BIN))
     if is_number(column.dtype):
@@ -140,7 +140,7 @@ def bins_of(column: pl.Series) -> Bins:
     if _nearly_all_different(text.drop_nulls()):
         return _number_bins(_numbers(text.rank("dense")), most)
     counted = text.drop_nulls().value_counts(name="rows").sort("rows", "value", descending=[True, False])
-    frequent = counted["value"].head(most)
+    frequent = counted["value"].head(max(1, len(column) // ROWS_A_BIN))
     codes = text.cast(pl.Enum(frequent), strict=False).to_physical().cast(pl.Int64).fill_null(len(frequent))
     return Bins(np.where(text.is_null(), len(frequent) + 1, codes), len(frequent) + 2, by_value=counted.height <= most)
 

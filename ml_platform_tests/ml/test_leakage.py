@@ -152,6 +152,27 @@ def test_text_of_many_values_that_tells_the_label_is_told() -> None:
     assert kinds(leaks_in(case(), late)) == [("leak", "tells the label alone")]
 
 
+@pytest.mark.parametrize("towns", [40, 300, 450])
+def test_text_of_many_values_that_each_go_with_one_label_is_told(towns: int) -> None:
+    clean = table(BINARY, 5_000, 1)
+    town = [f"town {row % (towns // 2) * 2 + y}" for row, y in enumerate(clean["y"])]
+    kind = "copy of the label" if towns == 40 else "tells the label alone"
+    assert kinds(leaks_in(case(), with_feature(clean, town))) == [("leak", kind)]
+
+
+def test_a_copy_of_the_label_is_told_where_half_of_it_is_missing() -> None:
+    clean = table(BINARY, 400, 1)
+    half = with_feature(clean, [y if row % 2 else None for row, y in enumerate(clean["y"])])
+    (leak,) = leaks_in(case(), half)
+    assert str(leak) == "leak has 2 values, and each goes with one y only"
+
+
+def test_a_few_rows_that_go_with_the_label_may_be_chance() -> None:
+    clean = table(BINARY, 400, 1).sort("y")
+    few = with_feature(clean, [y if row < 5 or row >= 395 else None for row, y in enumerate(clean["y"])])
+    assert leaks_in(case(), few) == []
+
+
 @pytest.mark.parametrize(
     ("filled_where", "evidence"),
     [
