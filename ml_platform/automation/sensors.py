@@ -57,8 +57,7 @@ def champion_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.Sen
         _, recorded, _ = newest_move(context.instance, use_case)
         if (champion.number if champion else None) == recorded:
             return dg.SkipReason("The champion is the one of the ledger.")
-        _, _, moved = ledger.settled(work)
-        return dg.SkipReason(moved or "The champion is the one of the ledger again.")
+        return dg.SkipReason(ledger.settled(work).moved or "The champion is the one of the ledger again.")
 
     return dg.SensorDefinition(
         name=f"{use_case.name}__champion",

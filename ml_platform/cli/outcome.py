@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from ml_platform.stages.attributes import rows_told
+from ml_platform.stages.ledger import Entry
 from ml_platform.use_case import STAGES, Stage
 
 ONLY_FOR_THE_UI = (dg.TableSchemaMetadataValue, dg.MarkdownMetadataValue)
@@ -37,12 +38,13 @@ class Check:
 
 @dataclass
 class Outcome:
-    """What a command's runs did, stage by stage."""
+    """What a command's runs did, stage by stage; `move` is the newest of the champion, whoever made it."""
 
     stages: dict[Stage, StageOutcome] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    move: Entry | None = None
 
     def listen(self, entry: dg.EventLogEntry) -> None:
         """Take in one event of a run."""

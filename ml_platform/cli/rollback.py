@@ -9,7 +9,10 @@ from ml_platform.cli.moves import moving, print_entry
 
 def rollback(
     name: Annotated[str, typer.Argument(help="The use case.")],
-    to: Annotated[int | None, typer.Option(help="The version; by default the one that the champion replaced.")] = None,
+    to: Annotated[
+        int | None,
+        typer.Option(help="The version; by default the last champion that was not rolled back from."),
+    ] = None,
     why: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:

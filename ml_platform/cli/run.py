@@ -15,6 +15,7 @@ from ml_platform.cli.summary import print_json, print_summary
 from ml_platform.cli.warm_up import warm_up
 from ml_platform.errors import UserError
 from ml_platform.partitions import KEY_FORMAT
+from ml_platform.stages import ledger
 from ml_platform.use_case import STAGES, Stage
 from ml_platform.use_case.words import DATA, MODEL, PREDICTIONS
 
@@ -86,6 +87,10 @@ def run_use_case(
             succeeded &= run_stages(project, name, selected, partitions, listen, force=force)
             if not succeeded and partitions is None:
                 break  # what comes after would be made of the data that was there before
+    if {"promotion", "predictions"} & outcome.stages.keys():
+        work = project.work(name)
+        # an alias that was moved by hand is noticed, though promotion has nothing to decide
+        outcome.move = (ledger.settled(work).book if succeeded else ledger.read(work)).last
     return succeeded, outcome
 
 

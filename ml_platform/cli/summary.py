@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ml_platform.cli.outcome import Check, Outcome
 from ml_platform.partitions import span
+from ml_platform.stages.ledger import Entry
 from ml_platform.use_case import METRICS, STAGES
 
 SHOWN_REFUSALS = 8
@@ -22,6 +23,7 @@ def print_json(name: str, outcome: Outcome) -> None:
         "use_case": name,
         "runs": outcome.runs,
         "errors": outcome.errors,
+        "champion": outcome.move.version if outcome.move else None,
         # not asdict, which makes a Counter of a Counter's items
         "stages": {stage: vars(outcome.stages[stage]) for stage in STAGES if stage in outcome.stages},
         "checks": [asdict(check) for check in outcome.checks],
@@ -39,13 +41,7 @@ def print_summary(name: str, outcome: Outcome) -> None:
     for gate in gates:
         console.print(_verdict(gate))
     if "promotion" in outcome.stages and (decision := outcome.of("promotion").latest):
-        said = "is champion now" if decision["promoted"] else "stays champion"
-        if not decision["promoted"] and decision["champion"] != decision["version"]:
-            stays = (
-                "there is no champion yet" if decision["champion"] == "none" else "champion stays version {champion}"
-            )
-            said = f"is not promoted, {stays.format_map(decision)}"
-        console.print(f"[bold]champion[/]  version {decision['version']} {said}: {escape(decision['reason'])}")
+        console.print(f"[bold]champion[/]  {escape(_champion(decision, outcome.move))}")
     if "quarantine" in outcome.stages:
         rules = ", ".join(f"{rule} ({count})" for rule, count in outcome.of("quarantine").broken_rules.most_common())
         console.print(f"[bold]quarantine[/]  {outcome.of('quarantine').rows:,} rows" + (f": {rules}" if rules else ""))
@@ -60,6 +56,18 @@ def print_summary(name: str, outcome: Outcome) -> None:
         console.print(f"  and {len(refusals) - SHOWN_REFUSALS} more reasons; --json lists them all.")
     for error in outcome.errors:
         console.print(f"[red]✗[/] a run of {name} failed: {escape(error)}")
+
+
+def _champion(decision: dict[str, Any], move: Entry | None) -> str:
+    """What was decided, or what has become of the champion since."""
+    now = move.version if move else None
+    if decision["champion"] != (now or "none"):
+        said = f"version {now} is champion" if now else "there is none"
+        return f"{said}, {move.event.replace('_', ' ')} by {move.by}: {move.why}" if move else said
+    said = "is champion now" if decision["promoted"] else "stays champion"
+    if not decision["promoted"] and now != decision["version"]:
+        said = f"is not promoted, {f'champion stays version {now}' if now else 'there is no champion yet'}"
+    return f"version {decision['version']} {said}: {decision['reason']}"
 
 
 def _stages(name: str, outcome: Outcome) -> Table:

@@ -26,7 +26,7 @@ class Promotion(dg.Config):
 class Rollback(dg.Config):
     """To which version the champion goes back, and why."""
 
-    to: int = Field(default=0, description="The version; 0 stands for the one that the champion replaced.")
+    to: int = Field(default=0, description="The version; 0: the last champion that was not rolled back from.")
     why: str = Field(description="Why, for the ledger.")
 
 

@@ -11,10 +11,20 @@ from ml_platform.ml.training import TrainedModel, feature_columns, fit, rows_has
 from ml_platform.resources.registry import CUTOFF_TAG, EVALUATED_TAG, USE_CASE_TAG, StoredModel, Version
 from ml_platform.stages import ledger
 from ml_platform.stages.evaluation import WARNINGS
-from ml_platform.stages.model import features_version, parity_problem, prediction_tags, run_tags
+from ml_platform.stages.model import (
+    HOLD_OUT_ROWS_TAG,
+    PREDICTIONS_TAG,
+    TRAINING_ROWS_TAG,
+    features_version,
+    parity_problem,
+    prediction_tags,
+    run_tags,
+)
 from ml_platform.stages.opponent import trained_tags
 from ml_platform.stages.training_rows import Part, labelled_rows, split
 from ml_platform.stages.work import Work
+
+SAME_MODEL_TAGS = (TRAINING_ROWS_TAG, HOLD_OUT_ROWS_TAG, PREDICTIONS_TAG)
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Candidate:
 
 def decide(work: Work, book: ledger.Book, champion: Version | None, candidate: Candidate) -> Decision | None:
     """Register the model, and make it champion if nothing speaks against it; None if the ledger has grown meanwhile."""
-    if against := _against(book, champion, candidate):
+    if against := _against(work, book, champion, candidate):
         return kept_back(work, book, candidate, against)
     version = candidate.is_champion
     reason = "all gates passed." if candidate.gates else "there are no gates."
@@ -83,7 +93,7 @@ def registered(work: Work, candidate: Candidate, stored: StoredModel, part: Part
     return work.registry.register(use_case.registry.name, stored, {**tags, **more})
 
 
-def _against(book: ledger.Book, champion: Version | None, candidate: Candidate) -> str | None:
+def _against(work: Work, book: ledger.Book, champion: Version | None, candidate: Candidate) -> str | None:
     """What speaks against a promotion, as sentences, or None."""
     findings = {name: reason for name, reason in candidate.report.findings.items() if name not in WARNINGS}
     failed = [f"{name}: {reason}" for name, reason in {**findings, **candidate.gates}.items() if reason is not None]
@@ -94,9 +104,23 @@ def _against(book: ledger.Book, champion: Version | None, candidate: Candidate) 
     last, today = book.last, datetime.now(UTC).date()
     if last is not None and last.holds(today) and candidate.is_champion is None:
         return f"{last.by} has put version {last.version} in place until {last.until}: {last.why}"
-    if left := book.left([one.number for one in candidate.known_as]):
+    if left := book.left([*(one.number for one in candidate.known_as), *_left_alike(work, book, candidate)]):
         return f"{left.by} has rolled back from this model on {left.at:%Y-%m-%d}: {left.why}"
     return None
+
+
+def _left_alike(work: Work, book: ledger.Book, candidate: Candidate) -> list[int]:
+    """The versions that were rolled back from and are this model, of the same rows with the same predictions."""
+    if not (left := book.left_versions):
+        return []
+    own = work.tracking.run_of(candidate.stored.run_id).tags
+    others = (one for one in work.registry.versions(work.use_case.registry.name) if one.number in left)
+    tags = {one.number: work.tracking.run_of(one.judged_run_id).tags for one in others}
+    return [
+        number
+        for number, theirs in tags.items()
+        if all(name in own and own[name] == theirs.get(name) for name in SAME_MODEL_TAGS)
+    ]
 
 
 def refitted(work: Work, candidate: Candidate) -> tuple[StoredModel, str | None]:

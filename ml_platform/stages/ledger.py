@@ -2,26 +2,35 @@
 
 A move takes three steps: the entry, the alias `champion`, and a mark in the registry that the alias follows the entry.
 Whoever reads the ledger next completes a move that was cut off between them, so there is one champion at every moment.
+On one machine moves are made one at a time; elsewhere a move may be looked at before its alias has followed.
 """
 
+import fcntl
 import getpass
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from pathlib import Path
+from time import sleep
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 import dagster as dg
 import polars as pl
 
-from ml_platform.resources.registry import UnknownVersionError, Version
+from ml_platform.errors import UserError
+from ml_platform.resources.registry import USE_CASE_TAG, UnknownVersionError, Version
 from ml_platform.stages.attributes import asset_key
-from ml_platform.stages.record import record
+from ml_platform.stages.definition import Verdict
+from ml_platform.stages.record import evaluation, record
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
 
 Event = Literal["promoted", "overridden", "rolled_back", "moved_in_mlflow"]
+IN_LEDGER = "champion_in_ledger"
+SETTLES_SECONDS = 1.0
 COLUMNS = {
     "id": pl.String(),
     "at": pl.Datetime("us"),
@@ -94,6 +103,12 @@ class Book:
                 line.append(one.version)
         return line[-2] if len(line) > 1 else None
 
+    @property
+    def left_versions(self) -> set[int]:
+        """The versions that were rolled back from and not put in place since."""
+        numbers = {one.from_version for one in self.entries if one.from_version is not None}
+        return {number for number in numbers if self.left([number])}
+
     def left(self, versions: Collection[int]) -> Entry | None:
         """The rollback away from one of these versions, if none of them was put in place since."""
         about = [one for one in self.entries if one.version in versions or one.from_version in versions]
@@ -103,6 +118,19 @@ class Book:
     def as_of(self, moment: datetime) -> Entry | None:
         """The newest entry at a moment, in UTC."""
         return next((one for one in reversed(self.entries) if one.at <= moment), None)
+
+
+class Settled(NamedTuple):
+    """The ledger and the champion; the move that was completed; whether the alias was moved by hand, as a sentence."""
+
+    book: Book
+    champion: Version | None
+    completed: Entry | None
+    moved: str | None
+
+
+class SharedRegistryError(UserError):
+    """Another use case has registered models under the same name."""
 
 
 def ledger_key(use_case: str) -> dg.AssetKey:
@@ -132,8 +160,10 @@ def read(work: Work) -> Book:
     return Book(commit, [Entry(**row) for row in rows.iter_rows(named=True)])
 
 
-def entry(work: Work, book: Book, event: Event, version: Version | None, why: str, **more: Any) -> Entry:
-    """A new entry after those of a book, of this moment, by whoever runs this."""
+def entry(
+    work: Work, book: Book, event: Event, version: Version | None, why: str, by: str | None = None, **more: Any
+) -> Entry:
+    """A new entry after those of a book, of this moment, by whoever runs this if nobody else is named."""
     now, last = datetime.now(UTC).replace(tzinfo=None), book.last
     return Entry(
         id=str(uuid4()),
@@ -142,7 +172,7 @@ def entry(work: Work, book: Book, event: Event, version: Version | None, why: st
         version=version.number if version else None,
         from_version=last.version if last else None,
         cutoff=version.cutoff if version else "",
-        by=getpass.getuser(),
+        by=by or getpass.getuser(),
         why=why,
         dagster_run=work.context.run.run_id if work.context else None,
         **more,
@@ -151,6 +181,19 @@ def entry(work: Work, book: Book, event: Event, version: Version | None, why: st
 
 def write(work: Work, book: Book, entry: Entry) -> bool:
     """Make a move: entry, alias, mark. False, and nothing done, if the ledger has grown since it was read."""
+    with _one_at_a_time(work):
+        return _write(work, book, entry)
+
+
+@contextmanager
+def _one_at_a_time(work: Work) -> Iterator[None]:
+    """Nobody else on this machine moves the champion or looks whether it was moved; the end of a process frees it."""
+    with Path(work.instance.root_directory, f".{work.use_case.name}.ledger.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _write(work: Work, book: Book, entry: Entry) -> bool:
     table = work.lake.table(ledger_key(work.use_case.name))
     if not table.append_after(book.commit, pl.DataFrame([asdict(entry)], schema=COLUMNS)):
         return False
@@ -178,15 +221,24 @@ def follow(work: Work, entry: Entry) -> Version | None:
         entry = newest
 
 
-def settled(work: Work) -> tuple[Book, Version | None, str | None]:
-    """The ledger, the champion, and whether the alias was moved by hand, as a sentence.
+def settled(work: Work) -> Settled:
+    """The ledger and the champion that it says.
 
     A move that was cut off is completed, one made by hand in MLflow is entered.
+
+    Raises:
+        SharedRegistryError: the champion is of another use case.
     """
-    name = work.use_case.registry.name
+    with _one_at_a_time(work):
+        return _settled(work)
+
+
+def _settled(work: Work) -> Settled:
+    name, completed, last_look = work.use_case.registry.name, None, False
     while True:
         # in the order opposite to that of a move: one that others make meanwhile looks cut off, and not made by hand
         mark, champion, book = work.registry.ledger_mark(name), work.registry.champion(name), read(work)
+        _check_own(work, champion)
         last, gone = book.last, False
         if last is not None and last.version is not None and mark != last.id:
             try:
@@ -194,15 +246,38 @@ def settled(work: Work) -> tuple[Book, Version | None, str | None]:
             except UnknownVersionError:
                 gone = True
             else:
-                book = read(work)
+                book, completed = read(work), last
                 last = book.last
         recorded = last.version if last else None
         if (champion.number if champion else None) == recorded:
-            return book, champion, None
+            return Settled(book, champion, completed, None)
+        if not last_look:  # on another machine a slow move may be about to put right what it has overtaken
+            last_look = True
+            sleep(SETTLES_SECONDS)
+            continue
         gone = gone or (recorded is not None and not _is_there(work, recorded))
         why, reason = _moved(recorded, champion, gone=gone)
-        if write(work, book, entry(work, book, "moved_in_mlflow", champion, why)):
-            return read(work), champion, reason
+        if _write(work, book, entry(work, book, "moved_in_mlflow", champion, why, by="unknown")):
+            _tell(work, reason)
+            return Settled(read(work), champion, completed, reason)
+
+
+def _check_own(work: Work, champion: Version | None) -> None:
+    owner = champion.tags.get(USE_CASE_TAG) if champion else None
+    if owner not in {None, work.use_case.name}:
+        raise SharedRegistryError(
+            f"the champion of {work.use_case.registry.name} is a model of the use case {owner}; "
+            f"give {work.use_case.name} a registry.name of its own."
+        )
+
+
+def _tell(work: Work, reason: str) -> None:
+    """Let the check say at once, and until the next decision, that the alias was moved, whoever has noticed it."""
+    key = asset_key(work.use_case, "promotion")
+    for newest in work.instance.fetch_materializations(key, limit=1).records:
+        # without a run Dagster keeps one verdict for each partition, and fails at the second
+        verdict = Verdict(IN_LEDGER, None, reason, blocks=False, warning=True)
+        work.instance.report_runless_asset_event(evaluation(key, verdict, None, newest))
 
 
 def _is_there(work: Work, number: int) -> bool:

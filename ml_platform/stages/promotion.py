@@ -74,7 +74,7 @@ def build(use_case: UseCase) -> StageDefinition:
             *check_specs(
                 use_case,
                 "promotion",
-                {**gates, "champion_in_ledger": "The alias `champion` was moved by nobody but the ledger's writers."},
+                {**gates, ledger.IN_LEDGER: "The alias `champion` was moved by nobody but the ledger's writers."},
                 blocking=False,
             ),
         ],
@@ -116,7 +116,10 @@ def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdic
         return [Verdict("evaluated", cutoff, reason, {FOLLOWS: "evaluation"}, acceptable=False)], None
     moved_by_hand: str | None = None
     for _ in range(ATTEMPTS):
-        book, champion, moved = ledger.settled(work)
+        try:
+            book, champion, _, moved = ledger.settled(work)
+        except ledger.SharedRegistryError as error:
+            return [Verdict("evaluated", cutoff, str(error), acceptable=False)], None
         moved_by_hand = moved_by_hand or moved
         versions = {one.number: one for one in work.registry.versions(use_case.registry.name)}
         known = [one for one in versions.values() if stored.run_id in {one.run_id, one.judged_run_id}]
@@ -144,7 +147,7 @@ def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdic
             verdicts = [
                 Verdict(name, cutoff, reason, measured.get(name, {}), blocks=False) for name, reason in reasons.items()
             ]
-            by_hand = Verdict("champion_in_ledger", cutoff, moved_by_hand, blocks=False, warning=True)
+            by_hand = Verdict(ledger.IN_LEDGER, cutoff, moved_by_hand, blocks=False, warning=True)
             page = written(work, cutoff, report, reasons, decision)
             return [Verdict("evaluated", cutoff), *verdicts, by_hand], replace(decision, gates=reasons, page=page)
     raise RuntimeError(f"the ledger of {use_case.name} was written by others {ATTEMPTS} times; run promotion again.")

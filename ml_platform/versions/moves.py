@@ -23,7 +23,9 @@ def promote(work: Work, number: int, why: str, until: date | None = None) -> led
     if until is not None and until < datetime.now(UTC).date():
         raise UserError(f"{until} is over; give a later day, or none.")
     while True:
-        book, champion, _ = ledger.settled(work)
+        book, champion, completed, _ = ledger.settled(work)
+        if completed and (completed.event, completed.version, completed.until) == ("overridden", number, until):
+            return completed  # this order was cut off, and is given again
         version = _movable(work, champion, number, why)
         made = ledger.entry(work, book, "overridden", version, why.strip(), until=until)
         if ledger.write(work, book, made):
@@ -31,7 +33,7 @@ def promote(work: Work, number: int, why: str, until: date | None = None) -> led
 
 
 def rollback(work: Work, to: int | None, why: str) -> ledger.Entry:
-    """Make an earlier version champion again, by default the one that the champion has replaced.
+    """Make an earlier version champion again, by default the one before it that was not rolled back from.
 
     The version that is left does not become champion by itself again.
 
@@ -39,12 +41,16 @@ def rollback(work: Work, to: int | None, why: str) -> ledger.Entry:
         UserError: there is nothing to roll back to, the version no longer fits the features, or no reason is given.
     """
     while True:
-        book, champion, _ = ledger.settled(work)
-        if champion is None:
-            raise UserError(f"{work.use_case.registry.name} has no champion to roll back from.")
+        book, champion, completed, _ = ledger.settled(work)
+        if completed and completed.event == "rolled_back" and to in {None, completed.version}:
+            return completed  # this order was cut off, and is given again: one more would go back twice
+        if champion is None and to is None:
+            raise UserError(
+                f"{work.use_case.registry.name} has no champion to roll back from; say which one: --to VERSION."
+            )
         number = to if to is not None else book.before
         if number is None:
-            raise UserError(f"version {champion.number} has replaced no other; say which one: --to VERSION.")
+            raise UserError("there is no earlier champion that was not rolled back from; say which one: --to VERSION.")
         version = _movable(work, champion, number, why)
         made = ledger.entry(work, book, "rolled_back", version, why.strip())
         if ledger.write(work, book, made):
@@ -100,7 +106,7 @@ def misfit(work: Work, version: Version) -> str | None:
 
 def _movable(work: Work, champion: Version | None, number: int, why: str) -> Version:
     if not why.strip():
-        raise UserError('say why: --why "...".')
+        raise UserError('say why: --why "...", or why in a job.')
     version = work.version(number)
     if champion is not None and champion.number == number:
         raise UserError(f"version {number} is champion already.")

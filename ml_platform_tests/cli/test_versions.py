@@ -43,6 +43,21 @@ def test_promote_moves_the_champion_and_prints_the_entry(registered: Project) ->
     assert (entry["until"], entry["gates"]) == (None, {})
 
 
+def test_a_run_with_nothing_new_says_who_is_champion_now(registered: Project) -> None:
+    def said() -> str:
+        result = invoke("run", "payments", "--to", "2018-04-29", "--stage", "promotion")
+        assert result.exit_code == 0, (result.output, result.exception)
+        return " ".join(result.stdout.split())
+
+    assert "champion version 3 is champion now: all gates passed." in said()
+    made = told("rollback", "payments", "--why", "complaints")
+    assert f"champion version 2 is champion, rolled back by {made['by']}: complaints" in said()
+    MlflowClient(registered.work("payments").tracking.uri).set_registered_model_alias("payments", "champion", "1")
+    assert "champion version 1 is champion, moved in mlflow by unknown: the alias was moved in MLflow" in said()
+    MlflowClient(registered.work("payments").tracking.uri).delete_registered_model_alias("payments", "champion")
+    assert "champion there is none, moved in mlflow by unknown: the alias was moved in MLflow" in said()
+
+
 def test_rollback_goes_down_the_line(registered: Project) -> None:
     entry = told("rollback", "payments", "--why", "complaints")
     assert (entry["event"], entry["version"], entry["from_version"], entry["why"]) == (
@@ -136,7 +151,7 @@ def test_reproduce_says_whether_a_version_predicts_the_same(registered: Project)
 
 
 MISTAKES = [
-    (["promote", "payments", "2"], 'say why: --why "...".'),
+    (["promote", "payments", "2"], 'say why: --why "...", or why in a job.'),
     (["promote", "payments", "9", "--why", "so"], "payments has no version 9; the newest are 1, 2, 3."),
     (["promote", "payments", "3", "--why", "so"], "version 3 is champion already."),
     (
@@ -145,7 +160,7 @@ MISTAKES = [
     ),
     (["promote", "payments", "2", "--why", "so", "--until", "2018-05-31"], "2018-05-31 is over; give a later day"),
     (["promote", "payment", "2", "--why", "so"], "there is no use case 'payment'; did you mean 'payments'?"),
-    (["rollback", "payments"], 'say why: --why "...".'),
+    (["rollback", "payments"], 'say why: --why "...", or why in a job.'),
     (["rollback", "payments", "--why", "so", "--to", "9"], "payments has no version 9"),
     (["history", "payment"], "there is no use case 'payment'"),
     (["history", "payments", "--as-of", "soon"], "--as-of soon is no day; write it like 2018-05-31."),
@@ -165,7 +180,10 @@ MISTAKES = [
 ]
 NEVER_RAN = [
     (["promote", "payments", "1", "--why", "so"], "payments has no version 1; none was registered so far."),
-    (["rollback", "payments", "--why", "so"], "payments has no champion to roll back from."),
+    (
+        ["rollback", "payments", "--why", "so"],
+        "payments has no champion to roll back from; say which one: --to VERSION.",
+    ),
     (["trace", "payments@1"], "payments has no version 1; none was registered so far."),
     (["compare", "payments", "1", "2"], "payments has no version 1; none was registered so far."),
     (["reproduce", "payments@1"], "payments has no version 1; none was registered so far."),
@@ -284,7 +302,7 @@ def test_the_jobs_trace_and_compare_show_what_the_commands_do(registered: Projec
     ("job", "config", "sentence"),
     [
         ("promote", {"version": 9, "why": "so"}, "payments has no version 9; the newest are 1, 2, 3."),
-        ("promote", {"version": 2, "why": ""}, 'say why: --why "...".'),
+        ("promote", {"version": 2, "why": ""}, 'say why: --why "...", or why in a job.'),
         ("promote", {"version": 2, "why": "so", "until": "soon"}, "until soon is no day; write it like 2018-05-31."),
         ("rollback", {"to": 3, "why": "so"}, "version 3 is champion already."),
         ("history", {"as_of": "soon"}, "as_of soon is no day; write it like 2018-05-31."),

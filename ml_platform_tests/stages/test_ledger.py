@@ -1,7 +1,9 @@
 """The ledger only grows, by one writer at a time, and says how to go back down the line of champions."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Barrier
@@ -10,8 +12,10 @@ import dagster as dg
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
+from ml_platform.errors import UserError
 from ml_platform.resources.lake import Lake
 from ml_platform.resources.registry import Version
 from ml_platform.resources.tracking import Tracking
@@ -140,9 +144,16 @@ def test_two_people_at_once_both_get_their_way_one_after_the_other(registered: P
     champion = work.tracking.champion("payments")
     assert champion is not None
     assert champion.number == entries[-1].version
-    assert ledger.settled(work) == (ledger.read(work), champion, None)
+    assert ledger.settled(work) == (ledger.read(work), champion, None, None)
 
 
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who moves meanwhile is on another machine, where the lock of this one is not seen."""
+    monkeypatch.setattr(ledger, "_one_at_a_time", lambda _: nullcontext())
+
+
+@pytest.mark.usefixtures("elsewhere")
 def test_a_slow_writer_does_not_crown_over_a_newer_entry(registered: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     work, crown, slow = registered.work("payments"), Tracking.crown, [True]
 
@@ -159,6 +170,7 @@ def test_a_slow_writer_does_not_crown_over_a_newer_entry(registered: Project, mo
     assert [one.version for one in ledger.read(work).entries[3:]] == [1, 2]
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_a_move_that_others_make_meanwhile_is_not_taken_for_one_by_hand(
     registered: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,7 +183,7 @@ def test_a_move_that_others_make_meanwhile_is_not_taken_for_one_by_hand(
         return found
 
     monkeypatch.setattr(Tracking, "champion", early)
-    found, champion, moved = ledger.settled(work)
+    found, champion, _, moved = ledger.settled(work)
     assert moved is None
     assert champion is not None
     assert champion.number == 1
@@ -213,14 +225,90 @@ def test_entries_keep_their_order_though_a_clock_be_behind(registered: Project) 
 def test_a_lost_registry_is_entered_once(registered: Project) -> None:
     (registered.folder / ".ml_platform" / "mlflow.db").unlink()
     work = registered.work("payments")
-    found, champion, reason = ledger.settled(work)
+    found, champion, _, reason = ledger.settled(work)
     assert champion is None
     assert reason is not None
     assert reason.startswith("MLflow has no version 3 any more, which was champion; none is now")
     assert found.last is not None
     assert (found.last.event, found.last.version, found.last.from_version) == ("moved_in_mlflow", None, 3)
-    assert ledger.settled(work) == (found, None, None)
+    assert ledger.settled(work) == (found, None, None, None)
 
 
 def test_nothing_was_ever_promoted(payments: Project) -> None:
-    assert ledger.settled(payments.work("payments")) == (Book(None, []), None, None)
+    assert ledger.settled(payments.work("payments")) == (Book(None, []), None, None, None)
+
+
+def test_who_looks_while_others_move_takes_no_move_for_one_by_hand(registered: Project) -> None:
+    numbers = [1, 2, 3] * 4
+
+    def move(number: int) -> Entry:
+        return promote(registered.work("payments"), number, "in a hurry")
+
+    def look() -> list[str | None]:
+        return [ledger.settled(registered.work("payments")).moved for _ in numbers]
+
+    with ThreadPoolExecutor(4) as threads:
+        looks = [threads.submit(look) for _ in range(2)]
+        moves = [threads.submit(move, number) for number in numbers]
+        assert {one for each in looks for one in each.result()} == {None}
+    refused = [str(one.exception()) for one in moves if one.exception()]
+    assert all(one.endswith("is champion already.") for one in refused)
+    events = [one.event for one in ledger.read(registered.work("payments")).entries[3:]]
+    assert events == ["overridden"] * (len(numbers) - len(refused))
+
+
+@pytest.mark.parametrize("step", ["crown", "mark_ledger"])
+def test_an_order_that_was_cut_off_and_is_given_again_is_one_order(
+    registered: Project, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise ConnectionError
+
+    def order(made: Callable[[], Entry]) -> Entry:
+        with monkeypatch.context() as patched:
+            patched.setattr(Tracking, step, cut_off)
+            with pytest.raises(ConnectionError):
+                made()
+        return made()
+
+    work = registered.work("payments")
+    back = order(lambda: rollback(work, None, "complaints"))
+    assert (back.event, back.version, back.from_version) == ("rolled_back", 2, 3)
+    up = order(lambda: promote(work, 3, "it was not the model"))
+    assert (up.event, up.version, up.from_version) == ("overridden", 3, 2)
+    found, champion, completed, _ = ledger.settled(work)
+    assert found.entries[3:] == [back, up]
+    assert champion is not None
+    assert (champion.number, completed) == (3, None)
+
+
+def test_the_check_says_at_once_that_the_alias_was_moved_whoever_notices(registered: Project) -> None:
+    client = MlflowClient(registered.work("payments").tracking.uri)
+    client.set_registered_model_alias("payments", "champion", "1")
+    rollback(registered.work("payments"), 2, "who was that?")
+    moved = ledger.read(registered.work("payments")).entries[3]
+    assert (moved.event, moved.version, moved.by) == ("moved_in_mlflow", 1, "unknown")
+    key = dg.AssetCheckKey(dg.AssetKey(["payments", "promotion"]), ledger.IN_LEDGER)
+    (record,) = registered.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    assert record.event is not None
+    assert record.event.dagster_event is not None
+    told = record.event.dagster_event.asset_check_evaluation_data
+    assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert str(told.description).startswith("the alias champion was moved from version 3 to 1 in MLflow")
+
+
+def test_a_champion_of_another_use_case_is_not_moved(registered: Project) -> None:
+    client = MlflowClient(registered.work("payments").tracking.uri)
+    client.set_model_version_tag("payments", "3", "use_case", "refunds")
+    with pytest.raises(ledger.SharedRegistryError, match=r"^the champion of payments is a model of the use case ref"):
+        rollback(registered.work("payments"), None, "complaints")
+    assert [one.event for one in ledger.read(registered.work("payments")).entries] == ["promoted"] * 3
+
+
+def test_a_champion_that_mlflow_has_lost_is_replaced_by_the_version_that_is_named(registered: Project) -> None:
+    work = registered.work("payments")
+    MlflowClient(work.tracking.uri).delete_model_version("payments", "3")
+    with pytest.raises(UserError, match="has no champion to roll back from; say which one: --to VERSION"):
+        rollback(work, None, "it is gone")
+    made = rollback(work, 2, "it is gone")
+    assert (made.event, made.version, made.from_version) == ("rolled_back", 2, None)

@@ -357,6 +357,16 @@ def change_yaml(project: Project, old: str, new: str) -> Project:
     return open_project()
 
 
+def test_what_was_rolled_back_from_does_not_come_back_as_the_same_model_trained_again(registered: Project) -> None:
+    rollback(registered.work("payments"), None, "complaints")
+    assert run_use_case(
+        registered, "payments", None, LAST_DAY, stages=["model", "evaluation", "promotion"], force=True, quiet=True
+    )[0]
+    assert (decision(registered)["version"], decision(registered)["decision"]) == (4, "kept")
+    assert decision(registered)["reason"].endswith(": complaints")
+    assert champion(registered) == 2
+
+
 def test_what_was_rolled_back_from_does_not_come_back_though_it_be_evaluated_again(registered: Project) -> None:
     rollback(registered.work("payments"), None, "complaints")
     project = change_yaml(registered, "  gates:\n", "  evaluation: {slice_rows: 500}\n  gates:\n")

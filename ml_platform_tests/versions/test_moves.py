@@ -23,7 +23,7 @@ def champion(work: Work) -> int:
 @pytest.mark.parametrize(
     ("number", "why", "until", "sentence"),
     [
-        (2, " ", None, 'say why: --why "...".'),
+        (2, " ", None, 'say why: --why "...", or why in a job.'),
         (9, "so", None, "payments has no version 9; the newest are 1, 2, 3."),
         (3, "so", None, "version 3 is champion already."),
         (2, "so", date(2018, 5, 31), "2018-05-31 is over; give a later day, or none."),
@@ -95,7 +95,10 @@ def test_rollbacks_go_down_the_line_and_end(registered: Project) -> None:
     for number in (2, 1):
         assert rollback(work, None, "complaints").version == number
         assert champion(work) == number
-    with pytest.raises(UserError, match=r"^version 1 has replaced no other; say which one: --to VERSION\.$"):
+    with pytest.raises(
+        UserError,
+        match=r"^there is no earlier champion that was not rolled back from; say which one: --to VERSION\.$",
+    ):
         rollback(work, None, "complaints")
     assert rollback(work, 3, "it was not the model").version == 3
 
@@ -103,7 +106,7 @@ def test_rollbacks_go_down_the_line_and_end(registered: Project) -> None:
 @pytest.mark.parametrize(
     ("to", "why", "sentence"),
     [
-        (None, "", 'say why: --why "...".'),
+        (None, "", 'say why: --why "...", or why in a job.'),
         (3, "so", "version 3 is champion already."),
         (9, "so", "payments has no version 9; the newest are 1, 2, 3."),
     ],
@@ -118,7 +121,7 @@ def test_a_rollback_that_cannot_be_is_a_sentence(registered: Project, to: int | 
 
 def test_where_nothing_ran_there_is_nothing_to_move(payments: Project) -> None:
     work = payments.work("payments")
-    with pytest.raises(UserError, match=r"^payments has no champion to roll back from\.$"):
+    with pytest.raises(UserError, match=r"^payments has no champion to roll back from; say which one: --to VERSION\.$"):
         rollback(work, None, "so")
     with pytest.raises(UserError, match=r"^payments has no version 1; none was registered so far\.$"):
         promote(work, 1, "so")
