@@ -1,12 +1,13 @@
 """Gates: conditions on the hold-out, judged on an interval's bound and, between two models, on the same rows.
 
-Where fewer than ten rows of a binary classification are positive, or negative, every gate fails.
+Where fewer than ten rows are judged or compared, rows of fewer than ten entities, or in a binary classification fewer
+than ten positive or ten negative ones, every gate fails.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ml_platform.ml.intervals import MIN_POSITIVES, paired_difference
 from ml_platform.ml.metrics import metrics_of
 from ml_platform.ml.report import ENTITY, MODEL, TARGET, Interval, Report, Slice
+from ml_platform.ml.slices import MIN_UNITS
 from ml_platform.use_case import Gate, Task, UseCase
 
 _MANY_TIMES: Final = 1000
@@ -38,7 +40,7 @@ def judge(use_case: UseCase, gate: Gate, report: Report, opponent: Opponent | No
     `opponent` is the champion; without one, a gate that compares with the champion passes.
     """
     y = report.scores[TARGET].to_numpy()
-    if reason := _too_few(use_case.task, y, "the hold-out has"):
+    if reason := _too_few(use_case.task, y, _groups(report), "the hold-out"):
         return reason
     if gate.metric not in report.metrics:
         return f"{gate.metric} has no value on this hold-out; choose another metric or threshold."
@@ -94,12 +96,12 @@ def _judge_difference(use_case: UseCase, gate: Gate, report: Report, opponent: O
             "judge a model of a later cutoff."
         )
     unseen = "" if rows.all() else f"the {np.count_nonzero(rows):,} rows the champion was not trained on"
-    if unseen and (reason := _too_few(use_case.task, y[rows], f"{unseen} have")):
+    groups = None if (known := _groups(report)) is None else known[rows]
+    if unseen and (reason := _too_few(use_case.task, y[rows], groups, "what the champion was not trained on")):
         return reason
     metric = metrics_of(use_case, report.threshold)[gate.metric]
     its = metric if opponent.threshold is None else metrics_of(use_case, opponent.threshold)[gate.metric]
     own, other = _scores(report.scores, MODEL)[rows], opponent.scores[rows]
-    groups = report.scores[ENTITY].to_numpy()[rows] if ENTITY in report.scores.columns else None
     try:
         gain = paired_difference((its, metric), y[rows], other, own, groups=groups, seed=use_case.model.seed)
     except ValueError as error:
@@ -133,16 +135,23 @@ def _reaches(value: float, limit: float, is_least: bool) -> bool:
     return value >= limit if is_least else value <= limit
 
 
-def _too_few(task: Task, y: NDArray[np.float64], rows_have: str) -> str | None:
-    """Why the rows tell nothing, or None where enough of them are positive and negative."""
+def _too_few(task: Task, y: NDArray[np.float64], groups: NDArray[Any] | None, what: str) -> str | None:
+    """Why the rows of `what` tell nothing, or None where there are enough, of enough entities and of either class."""
     positive = np.count_nonzero(y)
     negative = len(y) - positive
-    if task != "binary_classification" or min(positive, negative) >= MIN_POSITIVES:
-        return None
-    return (
-        f"{rows_have} {positive:,} positive and {negative:,} negative rows, and a gate needs at least {MIN_POSITIVES} "
-        "of each; hold out more rows."
-    )
+    if task == "binary_classification" and min(positive, negative) < MIN_POSITIVES:
+        return (
+            f"{what} has {positive:,} positive and {negative:,} negative rows, and a gate needs at least "
+            f"{MIN_POSITIVES} of each; hold out more rows."
+        )
+    if len(y) < MIN_UNITS:
+        found = "1 row" if len(y) == 1 else f"{len(y)} rows"
+        return f"{what} has {found}, and a gate needs at least {MIN_UNITS}; hold out more rows."
+    # an interval of a few entities is too narrow, however many rows they have: they are what is drawn
+    if groups is not None and (entities := len(np.unique(groups))) < MIN_UNITS:
+        found = "1 entity" if entities == 1 else f"{entities} entities"
+        return f"{what} has rows of {found}, and a gate needs at least {MIN_UNITS}; hold out rows of more."
+    return None
 
 
 def _needed(task: Task, y: NDArray[np.float64], width: float, distance: float) -> str:
@@ -170,6 +179,11 @@ def _compared(gain: Interval, opponent: str) -> str:
     if gain.point > 0:
         return f"better than the {opponent}'s by {gain.point:.4f} ({gain.low:.4f} to {gain.high:.4f})"
     return f"worse than the {opponent}'s by {-gain.point:.4f} ({-gain.high:.4f} to {-gain.low:.4f})"
+
+
+def _groups(report: Report) -> NDArray[Any] | None:
+    """The entity of each row, None where none is declared."""
+    return report.scores[ENTITY].to_numpy() if ENTITY in report.scores.columns else None
 
 
 def _scores(scores: pl.DataFrame, name: str) -> NDArray[np.float64]:

@@ -13,8 +13,9 @@ from ml_platform.ml.report import Interval, Slice
 from ml_platform.use_case import UseCase
 
 MISSING: Final = "missing"
+MIN_UNITS: Final = 10
+"""The least number of rows, and of entities where they are declared, that anything is concluded from."""
 _MOST_VALUES: Final = 20
-_MIN_ENTITIES: Final = 10
 _CONFIDENCE: Final = 0.95
 _Mask = NDArray[np.bool_]
 
@@ -61,7 +62,7 @@ def slices_of(
 def _is_large_enough(use_case: UseCase, y: NDArray[np.float64], groups: NDArray[Any] | None) -> bool:
     if len(y) < use_case.evaluation.slice_rows:
         return False
-    if groups is not None and len(np.unique(groups)) < _MIN_ENTITIES:
+    if groups is not None and len(np.unique(groups)) < MIN_UNITS:
         return False
     positive = int(np.count_nonzero(y))
     return use_case.task != "binary_classification" or min(positive, len(y) - positive) >= MIN_POSITIVES

@@ -134,6 +134,47 @@ def test_ten_rows_of_a_class_are_enough() -> None:
     assert verdict(judged, metric="roc_auc", at_least=0.5) is None
 
 
+EVERY_GATE: list[dict[str, Any]] = [
+    {"at_most": 9.0},
+    {"at_most": 9.0, "of": "worst_slice"},
+    {"no_worse_than": "champion", "margin": 9.0},
+    {"better_than": "prior"},
+]
+
+
+def errors(rows: int, entities: int | None = None) -> Report:
+    """A regression that is nearly right, of rows that belong to so many entities."""
+    y = np.arange(float(rows))
+    judged = report(y + 0.1, y, use_case(task="regression"), prior=y + 5)
+    judged = replace(judged, slices=[Slice("city", "Bonn", rows, judged.metrics)])
+    if entities is None:
+        return judged
+    return replace(judged, scores=judged.scores.with_columns(pl.Series(ENTITY, np.arange(rows) % entities)))
+
+
+@pytest.mark.parametrize("gate", EVERY_GATE)
+@pytest.mark.parametrize(
+    ("judged", "found"),
+    [
+        (errors(9), "9 rows, and a gate needs at least 10; hold out more rows."),
+        (errors(300, 9), "rows of 9 entities, and a gate needs at least 10; hold out rows of more."),
+        (errors(10), None),
+        (errors(300, 10), None),
+    ],
+)
+def test_too_few_rows_or_entities_fail_every_gate(gate: dict[str, Any], judged: Report, found: str | None) -> None:
+    champion = judged.scores["label"].to_numpy() + 1.0
+    said = verdict(judged, champion, use_case(task="regression"), metric="mean_absolute_error", **gate)
+    assert said == (found and f"the hold-out has {found}")
+
+
+def test_too_few_rows_of_a_class_out_of_three_are_judged_all_the_same() -> None:
+    of = use_case(task="multiclass_classification")
+    y = np.repeat([0.0, 1.0, 2.0], (20, 20, 3))
+    judged = report(np.eye(3)[y.astype(int)] * 0.7 + 0.1, y, of)
+    assert verdict(judged, within=of, metric="log_loss", at_most=0.5) is None
+
+
 def test_three_rows_taken_for_positive_tell_little_of_precision_however_right_they_are() -> None:
     found = report(np.where(np.cumsum(Y) * Y <= 3, Y, 0.0))
     assert failure(found, metric="precision", at_least=0.9).startswith(
@@ -239,12 +280,41 @@ def test_the_rows_that_would_tell_are_counted_among_those_compared() -> None:
 def test_a_champion_that_was_trained_on_too_many_rows_fails_the_gate() -> None:
     few = np.arange(len(Y)) < 20
     assert failure(report(GOOD), BAD, unseen=few, **NO_WORSE) == (
-        f"the 20 rows the champion was not trained on have {int(Y[:20].sum())} positive and {20 - int(Y[:20].sum())} "
+        f"what the champion was not trained on has {int(Y[:20].sum())} positive and {20 - int(Y[:20].sum())} "
         "negative rows, and a gate needs at least 10 of each; hold out more rows."
     )
     assert failure(report(GOOD), BAD, unseen=np.zeros(len(Y), np.bool_), **BETTER) == (
         "the champion was trained on all 400 rows of the hold-out, which leaves none to compare on; "
         "judge a model of a later cutoff."
+    )
+
+
+@pytest.mark.parametrize(
+    ("judged", "unseen", "found"),
+    [
+        (errors(300), 9, "9 rows, and a gate needs at least 10; hold out more rows."),
+        (errors(300), 1, "1 row, and a gate needs at least 10; hold out more rows."),
+        (errors(300, 100), 9, "9 rows, and a gate needs at least 10; hold out more rows."),
+        (errors(300, 100), 10, None),
+    ],
+)
+def test_a_champion_that_was_trained_on_all_but_a_few_rows_fails_the_gate(
+    judged: Report, unseen: int, found: str | None
+) -> None:
+    champion = judged.scores["label"].to_numpy() + 1.0
+    gate: dict[str, Any] = {"metric": "mean_absolute_error", "better_than": "champion"}
+    said = verdict(judged, champion, use_case(task="regression"), np.arange(300) < unseen, **gate)
+    assert said == (found and f"what the champion was not trained on has {found}")
+
+
+def test_a_champion_that_was_trained_on_all_but_a_few_entities_fails_the_gate() -> None:
+    judged = errors(300, 100)
+    unseen = judged.scores[ENTITY].to_numpy() < 9
+    gate: dict[str, Any] = {"metric": "mean_absolute_error", "better_than": "champion"}
+    champion = judged.scores["label"].to_numpy() + 1.0
+    assert verdict(judged, champion, use_case(task="regression"), unseen, **gate) == (
+        "what the champion was not trained on has rows of 9 entities, and a gate needs at least 10; hold out rows of "
+        "more."
     )
 
 

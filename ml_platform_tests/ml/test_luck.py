@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pytest
 
 from ml_platform.ml.gates import Opponent, judge
 from ml_platform.ml.metrics import METRICS
@@ -57,3 +58,37 @@ def test_rows_of_an_entity_do_not_make_luck_look_sure() -> None:
     together, _ = passed(1.2, entities=200, rows_each=5, grouped=True)
     assert counted_alone >= 0.1
     assert together <= 0.05
+
+
+def passed_on_few(*, entities: int, rows_each: int) -> float:
+    """The share of 200 equally good models of a number that pass `better_than: champion` on the mean absolute error.
+
+    An error is noise of the row and, where an entity has several rows, of the entity.
+    """
+    passes = []
+    for pair in range(200):
+        rng = np.random.default_rng(pair)
+        entity = np.repeat(np.arange(entities), rows_each)
+        y = rng.normal(size=len(entity))
+        model, champion = (
+            y + 0.5 * rng.normal(size=len(y)) + (0.5 * rng.normal(size=entities)[entity] if rows_each > 1 else 0)
+            for _ in range(2)
+        )
+        scores = pl.DataFrame({"label": y, "model": model, **({ENTITY: entity} if rows_each > 1 else {})})
+        shown = {"mean_absolute_error": Interval(0.5, 0.4, 0.6, 0.95)}
+        report = Report("run", "january", "february", shown, baselines={}, figures={}, scores=scores)
+        gate = Gate(metric="mean_absolute_error", better_than="champion")
+        passes.append(judge(use_case(task="regression"), gate, report, Opponent(champion)) is None)
+    return float(np.mean(passes))
+
+
+@pytest.mark.parametrize(("units", "at_most"), [(2, 0.05), (3, 0.05), (5, 0.05), (10, 0.1)])
+@pytest.mark.parametrize("rows_each", [1, 30])
+def test_an_equally_good_model_seldom_passes_on_few_rows_or_entities(
+    units: int, at_most: float, rows_each: int
+) -> None:
+    """Were fewer than ten judged, one in four would pass on two of them, one in seven on three, one in fifteen on five.
+
+    Of ten, one in twenty does.
+    """
+    assert passed_on_few(entities=units, rows_each=rows_each) <= at_most
