@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ml_platform.ml.intervals import MIN_POSITIVES, paired_difference
 from ml_platform.ml.metrics import metrics_of
 from ml_platform.ml.report import ENTITY, MODEL, TARGET, Interval, Report, Slice
-from ml_platform.ml.slices import MIN_UNITS
+from ml_platform.ml.slices import MIN_UNITS, needed_of_a_slice
 from ml_platform.use_case import Gate, Task, UseCase
 
 _MANY_TIMES: Final = 1000
@@ -68,8 +68,8 @@ def _judge_bound(task: Task, gate: Gate, interval: Interval, y: NDArray[np.float
 def _judge_slices(use_case: UseCase, gate: Gate, slices: Sequence[Slice]) -> str | None:
     limit, is_least = _limit(gate)
     if not slices:
-        rows = use_case.evaluation.slice_rows
-        return f"no slice has enough rows to be judged, {rows} at least; hold out more rows, or lower slice_rows."
+        advice = "hold out more rows, lower slice_rows, or name other columns"
+        return f"no slice can be judged, which takes {needed_of_a_slice(use_case)}; {advice}."
     judged = [(one.metrics[gate.metric], one) for one in slices if gate.metric in one.metrics]
     if not judged:
         return f"{gate.metric} has no value on any slice; choose another metric or threshold."

@@ -59,6 +59,14 @@ def slices_of(
     return found
 
 
+def needed_of_a_slice(use_case: UseCase) -> str:
+    """What a slice must have to be judged, in words."""
+    needed = f"at least {use_case.evaluation.slice_rows} rows"
+    if use_case.task == "binary_classification":
+        needed += f", {MIN_POSITIVES} positive and {MIN_POSITIVES} negative ones among them"
+    return f"{needed}, of {MIN_UNITS} entities" if use_case.contract.entity else needed
+
+
 def _is_large_enough(use_case: UseCase, y: NDArray[np.float64], groups: NDArray[Any] | None) -> bool:
     if len(y) < use_case.evaluation.slice_rows:
         return False

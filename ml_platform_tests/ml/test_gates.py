@@ -395,11 +395,25 @@ def test_a_slice_fails_where_it_is_surely_on_the_wrong_side() -> None:
     )
 
 
-def test_without_a_slice_to_judge_the_gate_fails() -> None:
-    of = use_case(evaluation={"slices": ["city"], "slice_rows": 250})
-    assert failure(sliced(), within=of, **WORST, at_least=0.1) == (
-        "no slice has enough rows to be judged, 250 at least; hold out more rows, or lower slice_rows."
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({}, "at least 250 rows, 10 positive and 10 negative ones among them"),
+        ({"task": "regression"}, "at least 250 rows"),
+        (
+            {"contract": {"entity": "city"}},
+            "at least 250 rows, 10 positive and 10 negative ones among them, of 10 entities",
+        ),
+    ],
+)
+def test_without_a_slice_to_judge_the_gate_fails(changes: dict[str, Any], needed: str) -> None:
+    of = use_case(evaluation={"slices": ["city"], "slice_rows": 250}, **changes)
+    assert verdict(sliced(), within=of, **WORST, at_least=0.1) == (
+        f"no slice can be judged, which takes {needed}; hold out more rows, lower slice_rows, or name other columns."
     )
+
+
+def test_a_metric_without_a_value_on_any_slice_fails_the_gate() -> None:
     assert failure(sliced(("Bonn", 0.7, 0.8), metric="recall"), **WORST, at_least=0.1) == (
         "roc_auc has no value on any slice; choose another metric or threshold."
     )

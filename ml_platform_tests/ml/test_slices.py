@@ -147,6 +147,14 @@ def test_small_slices_are_left_out() -> None:
     assert [one.value for one in sliced(regression, y, score, part=part)] == ["d", "e", "c", "b"]
 
 
+def test_where_every_slice_has_one_class_only_it_is_not_rows_that_are_missing() -> None:
+    y, score, _ = labelled(12)
+    assert worst(cut_by("part"), y, score, 0.1, part=y) == (
+        "no slice can be judged, which takes at least 100 rows, 10 positive and 10 negative ones among them; "
+        "hold out more rows, lower slice_rows, or name other columns."
+    )
+
+
 def test_rows_of_an_entity_are_drawn_together() -> None:
     y, score, _ = labelled(8)
     copies = [np.tile(rows, 9) for rows in (y, score, np.arange(ROWS))]
