@@ -14,7 +14,7 @@ from ml_platform.ml.training import TrainedModel, rows_hash
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.chunks import one_by_one
 from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
-from ml_platform.stages.model import PACKAGES, features_version, prediction_tags, training_config
+from ml_platform.stages.model import PACKAGES, features_version, no_rows, prediction_tags, training_config
 from ml_platform.stages.training_rows import features_dep, features_versions, labelled_rows, split, with_columns
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
@@ -103,7 +103,7 @@ def _computed(work: Work, cutoff: Key, model: TrainedModel) -> Computed:
     use_case, where, commit = work.use_case, split(work.use_case, cutoff), features_version(work)
     train, hold_out = labelled_rows(work, cutoff, "train", commit), labelled_rows(work, cutoff, "hold_out", commit)
     if hold_out.is_empty():
-        reason = f"no rows with labels in {where['hold_out']}; use longer windows."
+        reason = no_rows(where, "hold_out")
         return Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, reason, acceptable=False)])
     try:
         described = with_columns(work, cutoff, hold_out, described_by(use_case))

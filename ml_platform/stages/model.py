@@ -24,7 +24,7 @@ from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, Sta
 from ml_platform.stages.failures import failure_class
 from ml_platform.stages.features import deliveries, loaded
 from ml_platform.stages.fitting import Fitted, fitted, kept
-from ml_platform.stages.training_rows import Split, features_dep, features_versions, labelled_rows, split
+from ml_platform.stages.training_rows import Part, Split, features_dep, features_versions, labelled_rows, split
 from ml_platform.stages.work import Work
 from ml_platform.use_case import FailureClass, ThresholdRule, UseCase
 
@@ -131,7 +131,7 @@ def _computed(work: Work, cutoff: Key, version: str, process: "ScoringProcess") 
     use_case, commit, where = work.use_case, features_version(work), split(work.use_case, cutoff)
     train = labelled_rows(work, cutoff, "train", commit)
     if train.is_empty():
-        reason = f"no rows with labels in {where['train']}; use longer windows."
+        reason = no_rows(where, "train")
         return Computed("model", {}, {}, [Verdict("trainable", cutoff, reason, acceptable=False)])
     try:
         labels(train, use_case)
@@ -162,6 +162,15 @@ def _computed(work: Work, cutoff: Key, version: str, process: "ScoringProcess") 
         **({"left_out": left} if (left := left_out(model.pipeline)) else {}),
     }
     return Computed("model", {cutoff: stored}, {cutoff: shown}, [Verdict("trainable", cutoff), leakage, parity])
+
+
+def no_rows(where: Split, part: Part) -> str:
+    """That a part of the split has no row with a label, and what to do, as a sentence."""
+    advice = "use longer windows"
+    if not where.windows:
+        of = "entities" if where.use_case.contract.entity else "rows"
+        advice = f"deliver labels of more {of}, or {'lower' if part == 'train' else 'raise'} model.hold_out_share"
+    return f"no rows with labels in {where[part]}; {advice}."
 
 
 def parity_problem(

@@ -15,8 +15,8 @@ from ml_platform.ml.folds import folds_of
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.training_rows import labelled_rows, split, with_columns
 from ml_platform.stages.work import Work
-from ml_platform.use_case.words import DATA, MODEL
-from ml_platform_tests.tiny_project import CUTOFF, DAYS, FIRST, ROWS, Variant, payments, run, tiny_project
+from ml_platform.use_case.words import DATA, MODEL, Stage
+from ml_platform_tests.tiny_project import CUTOFF, DAYS, FIRST, ROWS, Variant, payments, reasons, run, tiny_project
 
 
 def once(_: date) -> pl.DataFrame:
@@ -41,6 +41,14 @@ TABLE: dict[str, Any] = {
     "label": {"known_after": None},
 }
 COLUMNS: dict[str, Any] = {"at": None, "other": {"type": "float64"}, "terminal": {"type": "int64"}}
+
+
+def shared(share: float, **contract: Any) -> Variant:
+    """A table of which such a share is held out."""
+    changes = {**TABLE, "model": {**TABLE["model"], "hold_out_share": share}}
+    return Variant({**changes, "contract": {"event_time": None, "columns": COLUMNS, **contract}}, None, once, days=1)
+
+
 VARIANTS = {
     "daily": Variant(rows=halves),
     "by_row": Variant({**TABLE, "contract": {"event_time": None, "columns": COLUMNS}}, None, once, days=1),
@@ -54,6 +62,7 @@ VARIANTS = {
             "features": {"transform": ".features:build"},
             "model": {
                 **TABLE["model"],
+                "hold_out_share": 0.4,  # a gate needs ten of the thirty terminals
                 "threshold": {"maximize": "f1"},
                 "search": {"space": {"C": [0.1, 1.0]}, "trials": 2, "folds": 2},
             },
@@ -72,12 +81,19 @@ def build(rows: pl.DataFrame) -> pl.DataFrame:
 }
 
 
+EMPTY = {
+    "all_held_out": shared(1.0),
+    "none_held_out": shared(0.0),
+    "few_held_out": shared(0.001, entity="terminal"),
+}
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with tiny_project(tmp_path_factory.mktemp("rows"), VARIANTS) as opened:
+    with tiny_project(tmp_path_factory.mktemp("rows"), VARIANTS | EMPTY) as opened:
         once(FIRST).write_parquet(opened.folder / "data" / "rows.parquet")
         assert run(opened, "daily")[0]
-        for name in ("by_row", "by_terminal", "inside"):
+        for name in ("by_row", "by_terminal", "inside", *EMPTY):
             assert run_use_case(opened, name, None, None, stages=DATA, quiet=True)[0]
         yield opened
 
@@ -170,3 +186,31 @@ def test_columns_of_the_contract_come_to_the_rows_they_belong_to(project: Projec
     assert found.equals(expected)
     with pytest.raises(ValueError, match=r"there is no column 'citi' in contract or features; .*city"):
         with_columns(work, CUTOFF, rows, ["citi"])
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "reason"),
+    [
+        (
+            "all_held_out",
+            "model",
+            "no rows with labels in 0% by id; deliver labels of more rows, or lower model.hold_out_share.",
+        ),
+        (
+            "none_held_out",
+            "evaluation",
+            "no rows with labels in 0% by id; deliver labels of more rows, or raise model.hold_out_share.",
+        ),
+        (
+            "few_held_out",
+            "evaluation",
+            "no rows with labels in 0% by terminal; deliver labels of more entities, or raise model.hold_out_share.",
+        ),
+    ],
+)
+def test_without_partitions_a_part_without_rows_is_not_mended_by_windows(
+    project: Project, name: str, stage: Stage, reason: str
+) -> None:
+    succeeded, outcome = run_use_case(project, name, None, None, stages=MODEL, quiet=True)
+    assert not succeeded
+    assert reason in reasons(outcome, stage).values()
