@@ -28,6 +28,7 @@ Kind = Literal[
     "rows in both",
     "entities in both",
     "twins in both",
+    "twins of no entity in both",
     "computed from rows after the event",
 ]
 
@@ -51,7 +52,10 @@ _REMEDIES: Mapping[Kind, str] = {
     "tells the label alone": _KEPT_OUT,
     "rows in both": "give each row a key of its own, and look at what repeats rows",
     "entities in both": "hold out entities whole",
-    "twins in both": "remove the repeated rows at the source, or name what they belong to in contract.entity",
+    "twins in both": "remove the repeated rows at the source",
+    "twins of no entity in both": (
+        "remove the repeated rows at the source, or name what they belong to in contract.entity"
+    ),
     "computed from rows after the event": "let the transform look only at rows up to each row's own time",
 }
 
@@ -170,7 +174,10 @@ def shared_between(use_case: UseCase, train: pl.DataFrame, hold_out: pl.DataFram
         if twins.height > TWINS * hold_out.height:
             share = f"{twins.height:,} of {hold_out.height:,} rows ({twins.height / hold_out.height:.0%})"
             sentence = f"has {share} to judge on with the features and the label of a row to train on"
-            leaks.append(Leak("the hold-out", "twins in both", f"{sentence}, such as {_example(twins, contract.key)}"))
+            # an entity is held out whole without partitions only
+            mended = use_case.windows is None and contract.entity is None
+            kind: Kind = "twins of no entity in both" if mended else "twins in both"
+            leaks.append(Leak("the hold-out", kind, f"{sentence}, such as {_example(twins, contract.key)}"))
     return [leak for leak in leaks if leak]
 
 

@@ -286,6 +286,24 @@ def test_rows_to_judge_on_with_a_twin_in_training_are_told() -> None:
     assert shared_between(case(), train, other_label) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "contract", "remedy"),
+    [
+        ({"partitions": "none"}, {}, ", or name what they belong to in contract.entity."),
+        ({"partitions": "none"}, {"entity": "customer"}, "."),
+        ({}, {}, "."),
+    ],
+)
+def test_an_entity_is_advised_against_twins_only_where_it_would_hold_them_out_together(
+    changes: dict[str, Any], contract: dict[str, Any], remedy: str
+) -> None:
+    columns = {"id": {"type": "int64"}, "customer": {"type": "int64"}, "y": {"type": "float64"}, "fraud": None}
+    of = use_case(**changes, contract={"columns": columns, **contract}, label={"column": "y"})
+    train, hold_out = halves(table(BINARY, 400, 1).with_columns(at=pl.lit(datetime(2024, 1, 1))))
+    said = told(shared_between(of, train, train.head(100).with_columns(hold_out["id"])))
+    assert said.rpartition(": ")[2] == f"remove the repeated rows at the source{remedy}"
+
+
 def test_rows_of_few_values_are_alike_by_chance() -> None:
     coarse = table(BINARY, 400, 1).select("id", "flag", "count", "y")
     assert shared_between(case(), *halves(coarse)) == []

@@ -253,7 +253,7 @@ def test_rows_to_judge_on_that_were_trained_on_under_other_keys_are_told_until_t
     assert not outcome.errors
     reason = reasons(outcome, "evaluation")["separate"]
     assert "the hold-out has 600 of 600 rows (100%) to judge on with the features and the label of a row" in reason
-    assert reason.endswith("name what they belong to in contract.entity.")
+    assert reason.endswith(": remove the repeated rows at the source.")
     assert not project.work("repeated").reports.reports(dg.AssetKey(["repeated", "evaluation"]), [CUTOFF])
 
     now = datetime.now(UTC)
