@@ -653,6 +653,12 @@ def test_slices_may_be_judged_where_there_are_any() -> None:
     assert told(gates=gates, evaluation={"slices": ["city"]}) == {}
 
 
+def test_the_label_cuts_no_slices() -> None:
+    assert told(evaluation={"slices": ["city", "fraud"]}) == {
+        ("evaluation", "slices", 1): "'fraud' is the label; a slice of one label tells nothing, remove it."
+    }
+
+
 def test_an_entity_is_a_column_of_the_contract() -> None:
     assert told(contract={"entity": "citty"}) == {
         ("contract", "entity"): "the contract has no column 'citty'; did you mean 'city'?"

@@ -196,6 +196,9 @@ class UseCase(Block):
         if label in (self.features.columns or ()):
             at: list[str | int] = ["features", "columns", (self.features.columns or []).index(label)]
             refuse("UseCase", at, f"the label '{label}' is not known when a prediction is made.", label)
+        if label in self.evaluation.slices:
+            at = ["evaluation", "slices", self.evaluation.slices.index(label)]
+            refuse("UseCase", at, f"'{label}' is the label; a slice of one label tells nothing, remove it.", label)
         if self.windows is not None:
             if self.contract.event_time is None:
                 message = (
