@@ -139,7 +139,7 @@ SPACES = st.dictionaries(
     min_size=1,
 )
 GATES = st.one_of(
-    st.fixed_dictionaries({"metric": st.just("roc_auc"), "at_least": SHARES}),
+    st.fixed_dictionaries({"metric": st.just("roc_auc"), "at_least": st.floats(0, 1, exclude_min=True)}),
     st.fixed_dictionaries({"metric": st.just("log_loss"), "at_most": SHARES, "of": st.just("worst_slice")}),
     st.fixed_dictionaries({"metric": st.just("f1"), "no_worse_than": st.just("champion"), "margin": st.just(0.1)}),
     st.fixed_dictionaries({"metric": st.just("f1"), "better_than": st.sampled_from(["linear", "prior", "champion"])}),
@@ -530,8 +530,9 @@ def test_a_threshold_may_be_a_rule(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("task", ["regression", "multiclass_classification"])
-def test_only_a_binary_classification_has_a_rule_for_its_threshold(task: Task) -> None:
-    assert told(task=task, model={"threshold": {"maximize": "f1"}}) == {
+@pytest.mark.parametrize("threshold", [{"maximize": "f1"}, 0.7])
+def test_only_a_binary_classification_has_a_threshold(task: Task, threshold: Any) -> None:
+    assert told(task=task, model={"threshold": threshold}) == {
         ("model", "threshold"): f"a threshold belongs to binary_classification; {task} has none. Remove it."
     }
     assert told(task=task) == {}
@@ -646,6 +647,76 @@ def test_what_a_gate_does_not_need_or_lacks_is_told_at_its_field(
     gate: dict[str, Any], field: str, sentence: str
 ) -> None:
     assert told(gates=[{"metric": "f1", **gate}]) == {("gates", 0, field): sentence}
+
+
+@pytest.mark.parametrize(
+    ("task", "gate", "field", "sentence"),
+    [
+        (
+            "binary_classification",
+            {"metric": "roc_auc", "at_least": 1.5},
+            "at_least",
+            "roc_auc is at most 1, so no model meets this gate; write a smaller value.",
+        ),
+        (
+            "binary_classification",
+            {"metric": "log_loss", "at_most": -1},
+            "at_most",
+            "log_loss is never below 0, so no model meets this gate; write a greater value.",
+        ),
+        (
+            "binary_classification",
+            {"metric": "f1", "at_least": 0},
+            "at_least",
+            "f1 is never below 0, so every model meets this gate; write a greater value, or remove it.",
+        ),
+        (
+            "multiclass_classification",
+            {"metric": "calibration_error", "at_most": 1},
+            "at_most",
+            "calibration_error is at most 1, so every model meets this gate; write a smaller value, or remove it.",
+        ),
+        (
+            "regression",
+            {"metric": "r2", "at_least": 1.01},
+            "at_least",
+            "r2 is at most 1, so no model meets this gate; write a smaller value.",
+        ),
+        (
+            "binary_classification",
+            {"metric": "f1", "no_worse_than": "champion", "margin": 2},
+            "margin",
+            "f1 differs by at most 1, so every model meets this gate; write a smaller margin.",
+        ),
+        (
+            "binary_classification",
+            {"metric": "f1", "better_than": "prior", "margin": 1},
+            "margin",
+            "f1 differs by at most 1, so no model meets this gate; write a smaller margin.",
+        ),
+        ("regression", {"metric": "r2", "at_most": float("inf")}, "at_most", "Input should be a finite number"),
+        ("regression", {"metric": "r2", "at_least": float("nan")}, "at_least", "Input should be a finite number"),
+    ],
+)
+def test_a_gate_that_no_model_or_every_model_meets_is_refused(
+    task: Task, gate: dict[str, Any], field: str, sentence: str
+) -> None:
+    ((place, said),) = told(task=task, gates=[gate]).items()
+    assert place == ("gates", 0, field)
+    assert said.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"metric": "r2", "at_least": -5},
+        {"metric": "r2", "better_than": "prior", "margin": 5},
+        {"metric": "mean_absolute_error", "at_most": 5000},
+        {"metric": "mean_absolute_error", "no_worse_than": "champion", "margin": 100},
+    ],
+)
+def test_a_metric_without_a_bound_may_be_asked_for_anything(gate: dict[str, Any]) -> None:
+    assert told(task="regression", gates=[gate]) == {}
 
 
 def test_slices_may_be_judged_where_there_are_any() -> None:

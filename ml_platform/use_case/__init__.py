@@ -31,6 +31,7 @@ from ml_platform.use_case.modelling import DEFAULT_PARAMS, Leakage, Model, Range
 from ml_platform.use_case.monitoring import Drift, Monitoring, Performance, Retraining
 from ml_platform.use_case.sources import AssetSource, FilesSource, PythonSource, Source, SourceBlock, SqlSource
 from ml_platform.use_case.words import (
+    METRIC_RANGES,
     METRICS,
     PLATFORM_CHECKS,
     PYTHON_TYPES,
@@ -47,6 +48,7 @@ from ml_platform.use_case.words import (
 __all__ = [
     "CONSOLE",
     "METRICS",
+    "METRIC_RANGES",
     "PLATFORM_CHECKS",
     "SEVERITIES",
     "STAGES",
@@ -253,12 +255,15 @@ class UseCase(Block):
                     f"{self.task} has no metric '{gate.metric}'; {did_you_mean(gate.metric, list(METRICS[self.task]))}"
                 )
                 refuse("UseCase", ["gates", index, "metric"], message, gate.metric)
+            if mistake := gate.mistake_in(METRIC_RANGES[gate.metric]):
+                refuse("UseCase", ["gates", index, mistake[0]], mistake[1], getattr(gate, mistake[0]))
         return self
 
     @model_validator(mode="after")
     def _check_model_fits_task(self) -> Self:
         model = self.model
-        if isinstance(model.threshold, ThresholdRule) and self.task != "binary_classification":
+        # as JSON a model has the default too
+        if model.threshold != Model.model_fields["threshold"].default and self.task != "binary_classification":
             message = f"a threshold belongs to binary_classification; {self.task} has none. Remove it."
             refuse("UseCase", ["model", "threshold"], message, None)
         if model.search and model.search.metric and model.search.metric not in METRICS[self.task]:

@@ -94,8 +94,8 @@ class Gate(Block):
     """
 
     metric: str = Field(description="The metric's name.")
-    at_least: float | None = Field(default=None, description="The least value allowed.")
-    at_most: float | None = Field(default=None, description="The greatest value allowed.")
+    at_least: float | None = Field(default=None, allow_inf_nan=False, description="The least value allowed.")
+    at_most: float | None = Field(default=None, allow_inf_nan=False, description="The greatest value allowed.")
     no_worse_than: Opponent | None = Field(
         default=None, description="The model that this one must not be worse than by `margin`, on the same rows."
     )
@@ -130,6 +130,26 @@ class Gate(Block):
         if self.of == "worst_slice" and compares:
             refuse("Gate", ["of"], "slices are judged by at_least or at_most only.", self.of)
         return self
+
+    def mistake_in(self, values: tuple[float, float]) -> tuple[str, str] | None:
+        """The field that lets every model pass or none, and a sentence on it, or None.
+
+        `values` are the least and the greatest that the metric can take.
+        """
+        least, greatest = values
+        never, always = "so no model meets this gate; write", "so every model meets this gate; write"
+        if self.at_least is not None and self.at_least > greatest:
+            return "at_least", f"{self.metric} is at most {greatest:g}, {never} a smaller value."
+        if self.at_least is not None and self.at_least <= least:
+            return "at_least", f"{self.metric} is never below {least:g}, {always} a greater value, or remove it."
+        if self.at_most is not None and self.at_most < least:
+            return "at_most", f"{self.metric} is never below {least:g}, {never} a greater value."
+        if self.at_most is not None and self.at_most >= greatest:
+            return "at_most", f"{self.metric} is at most {greatest:g}, {always} a smaller value, or remove it."
+        if self.margin is not None and self.margin >= greatest - least:
+            meets = never if self.better_than else always
+            return "margin", f"{self.metric} differs by at most {greatest - least:g}, {meets} a smaller margin."
+        return None
 
     @property
     def condition(self) -> str:

@@ -1,6 +1,7 @@
 """The words of a use case: stages, checks, tasks, metrics and types of columns, by one name everywhere."""
 
 import re
+from math import inf
 from typing import Literal, get_args
 
 Stage = Literal[
@@ -63,4 +64,12 @@ METRICS: dict[Task, tuple[str, ...]] = {
     ),
     "multiclass_classification": ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "calibration_error"),
     "regression": ("mean_absolute_error", "root_mean_squared_error", "r2"),
+}
+# the least and the greatest value that a metric can take
+METRIC_RANGES: dict[str, tuple[float, float]] = {
+    **{metric: (0.0, 1.0) for metrics in METRICS.values() for metric in metrics},
+    "log_loss": (0.0, inf),
+    "mean_absolute_error": (0.0, inf),
+    "root_mean_squared_error": (0.0, inf),
+    "r2": (-inf, 1.0),
 }

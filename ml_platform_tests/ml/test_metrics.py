@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from ml_platform.ml.metrics import METRICS, Metric
+from ml_platform.use_case import METRIC_RANGES
 
 Array = NDArray[Any]
 Reference = Callable[[Array, Array, Array], float]
@@ -140,6 +141,19 @@ def test_multiclass_metrics_equal_scikit_learn(name: str, rows: tuple[Array, Arr
 @given(rows=regression_rows())
 def test_regression_metrics_equal_scikit_learn(name: str, rows: tuple[Array, Array, Array]) -> None:
     assert_equals(REGRESSION[name], regression_references()[name], *rows)
+
+
+@pytest.mark.parametrize(
+    "metric", [*BINARY.values(), *MULTICLASS.values(), *REGRESSION.values()], ids=lambda one: f"{one.task}-{one.name}"
+)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_metric_is_within_its_range(metric: Metric, data: st.DataObject) -> None:
+    rows = {"binary_classification": binary_rows, "multiclass_classification": multiclass_rows}
+    values = metric.values(*data.draw(rows.get(metric.task, regression_rows)()))
+    least, greatest = METRIC_RANGES[metric.name]
+    found = values[~np.isnan(values)]
+    assert ((found >= least - 1e-12) & (found <= greatest + 1e-12)).all()
 
 
 def test_every_metric_of_scikit_learn_is_compared_with_it() -> None:
