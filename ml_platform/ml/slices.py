@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ml_platform.ml.intervals import MIN_POSITIVES, normal_intervals
 from ml_platform.ml.metrics import metrics_of
 from ml_platform.ml.report import Interval, Slice
-from ml_platform.use_case import UseCase
+from ml_platform.use_case import METRIC_RANGES, UseCase
 
 MISSING: Final = "missing"
 MIN_UNITS: Final = 10
@@ -35,7 +35,7 @@ def slices_of(
     column, the most frequent first; numbers with more values are cut at their quartiles. Left out are slices of fewer
     rows than `evaluation.slice_rows`, of fewer than ten entities, and in binary classification of fewer than ten
     positive or ten negative rows. All intervals of a metric hold at once at 95 %, since each one's confidence is
-    1 - 0.05 / slices (Bonferroni's inequality).
+    1 - 0.05 / slices (Bonferroni's inequality); none reaches beyond the values that its metric can take.
     """
     kept = [
         (name, value, rows)
@@ -54,9 +54,15 @@ def slices_of(
             confidence=1 - (1 - _CONFIDENCE) / len(kept),
             seed=use_case.model.seed,
         )
-        together = {metric: Interval(one.point, one.low, one.high, _CONFIDENCE) for metric, one in intervals.items()}
+        together = {metric: _within_range(metric, one) for metric, one in intervals.items()}
         found.append(Slice(name, value, int(np.count_nonzero(rows)), together))
     return found
+
+
+def _within_range(metric: str, normal: Interval) -> Interval:
+    """An interval of a slice without the values that the metric cannot take, at the confidence of all of them."""
+    least, greatest = METRIC_RANGES[metric]
+    return Interval(normal.point, max(normal.low, least), min(normal.high, greatest), _CONFIDENCE)
 
 
 def needed_of_a_slice(use_case: UseCase) -> str:

@@ -94,6 +94,17 @@ def test_the_intervals_of_all_slices_hold_at_once() -> None:
     assert [one.rows for one in halves] == [ROWS // 2, ROWS // 2]
 
 
+def test_an_interval_of_a_slice_has_only_values_that_the_metric_can_take() -> None:
+    rng = np.random.default_rng(13)
+    score = np.where(np.arange(ROWS) % 20 == 0, 0.5, 0.001)
+    y = (rng.random(ROWS) < score).astype(np.float64)
+    found = sliced(cut_by("part"), y, score, part=np.arange(ROWS) % 7)
+    errors = [one.metrics["calibration_error"] for one in found]
+    assert any(error.low == 0 for error in errors)
+    assert all(error.low >= 0 for error in errors)
+    assert all(interval.high <= 1 for one in found for name, interval in one.metrics.items() if name != "log_loss")
+
+
 def test_values_and_their_absence_are_slices() -> None:
     y, score, rng = labelled(4)
     place = rng.integers(3, size=ROWS)
