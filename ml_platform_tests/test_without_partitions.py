@@ -9,9 +9,11 @@ import polars as pl
 import pytest
 
 from ml_platform.cli.outcome import Outcome
-from ml_platform.cli.project import Project
+from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
 from ml_platform.resources.lake import Lake
+from ml_platform.use_case import Stage
+from ml_platform.use_case.words import DATA
 from ml_platform_tests.conftest import copied, opened
 from ml_platform_tests.projects import TABLE, write_project, write_use_case
 
@@ -131,6 +133,26 @@ def test_a_worse_model_does_not_replace_the_champion(harvested: Project) -> None
     assert outcome.stages["promotion"].latest["promoted"] is False
     assert ", below 0.8." in outcome.stages["promotion"].latest["reason"]
     assert tracking.champion("apples") == before
+
+
+def test_a_feature_that_is_gone_is_a_sentence_where_a_model_needs_it(harvested: Project) -> None:
+    (file,) = harvested.folder.glob("*/defs/apples/defs.yaml")
+    file.write_text(file.read_text().replace("      ripe: {type: boolean}\n", ""))
+    project = open_project()
+    assert run_use_case(project, "apples", None, None, stages=DATA, quiet=True)[0]
+
+    said = {}
+    stages: list[Stage] = ["evaluation", "predictions"]
+    for stage in stages:
+        succeeded, outcome = run_use_case(project, "apples", None, None, stages=[stage], quiet=True)
+        assert (succeeded, outcome.errors) == (False, [])
+        said |= {check.name: check.reason for check in outcome.checks if not check.passed}
+
+    assert said == {
+        "measurable": "the model needs the feature 'ripe', which is gone; restore it, or materialize model again.",
+        "predicted": "the champion, version 1, needs the feature 'ripe', which is gone; restore it, or put a version "
+        "in its place that does without: ml-platform rollback or promote.",
+    }
 
 
 def test_a_model_that_leaks_is_not_trained_and_all_that_need_it_say_so(orchard: Project) -> None:

@@ -15,6 +15,7 @@ from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.chunks import one_by_one
 from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.model import PACKAGES, features_version, no_rows, prediction_tags, training_config
+from ml_platform.stages.opponent import lacking
 from ml_platform.stages.training_rows import features_dep, features_versions, labelled_rows, split, with_columns
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
@@ -104,6 +105,10 @@ def _computed(work: Work, cutoff: Key, model: TrainedModel) -> Computed:
     train, hold_out = labelled_rows(work, cutoff, "train", commit), labelled_rows(work, cutoff, "hold_out", commit)
     if hold_out.is_empty():
         reason = no_rows(where, "hold_out")
+        return Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, reason, acceptable=False)])
+    # what the transform gives no more has left the rows to train on, which the model learned it from
+    there = set(train.columns).intersection(hold_out.columns)
+    if reason := lacking("the model", model.columns, there, "materialize model again"):
         return Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, reason, acceptable=False)])
     try:
         described = with_columns(work, cutoff, hold_out, described_by(use_case))

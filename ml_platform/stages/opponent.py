@@ -1,7 +1,7 @@
 """The champion as the opponent of a new model: its scores on the new model's hold-out, and what it has seen of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,12 @@ def unseen(work: Work, tags: Mapping[str, str], cutoff: str | None, rows: pl.Dat
     return held_out_by_key(with_columns(work, cutoff, rows, by), by, float(tags[SHARE_TAG]))
 
 
+def lacking(who: str, needed: Iterable[str], there: Collection[str], instead: str) -> str | None:
+    """Why a model cannot be applied to rows of features with these columns, with what to do instead; or None."""
+    gone = next((name for name in needed if name not in there), None)
+    return gone and f"{who} needs the feature '{gone}', which is gone; restore it, or {instead}."
+
+
 class ChangedHoldOutError(ValueError):
     """The rows that a report was made on are not the hold-out any more."""
 
@@ -71,12 +77,10 @@ def opponent(work: Work, champion: Version, stored: StoredModel, report: Report,
         raise ChangedHoldOutError("the hold-out has changed since the evaluation; materialize evaluation again.")
     loaded = work.tracking.load_model(champion.address)
     # a feature that the transform gives no more stays in the table, without values
-    gone = [name for name in loaded.columns if name not in rows.columns or rows[name].null_count() == rows.height]
-    if gone:
-        raise ValueError(
-            f"the champion, version {champion.number}, needs the feature '{gone[0]}', which is gone; restore it, or "
-            "put this model in its place: ml-platform promote."
-        )
+    there = [name for name in rows.columns if rows[name].null_count() < rows.height]
+    who, instead = f"the champion, version {champion.number},", "put this model in its place: ml-platform promote"
+    if reason := lacking(who, loaded.columns, there, instead):
+        raise ValueError(reason)
     scores = loaded.predict(rows)
     if work.use_case.task == "multiclass_classification":
         own = work.tracking.load_model(stored.address).pipeline.classes_.tolist()

@@ -14,9 +14,12 @@ from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, ro
 from ml_platform.stages.chunks import of
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.model import PACKAGES, features_version
+from ml_platform.stages.opponent import lacking
 from ml_platform.stages.validated_data import rows_by_partition
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
+
+INSTEAD = "put a version in its place that does without: ml-platform rollback or promote"
 
 
 def build(use_case: UseCase) -> StageDefinition:
@@ -50,14 +53,18 @@ def prepare(work: Work, keys: Keys) -> Prepared:
 
     def compute(due: Keys) -> Iterator[Computed]:
         given = [key for key in due if features[key]]
-        rows, counts = pl.DataFrame(), dict[Key, int]()
+        rows, counts, lacks = pl.DataFrame(), dict[Key, int](), None
         if champion is not None and given:
             inputs = work.read("features", given)
             counts = rows_by_partition(inputs)
             model = tracking.load_model(champion.address)
-            rows = predict(use_case, model, champion, inputs, features_version(work))
+            # a partition's feature may well be without any value: only one that the table lacks is gone
+            lacks = lacking(f"the champion, version {champion.number},", model.columns, inputs.columns, INSTEAD)
+            if lacks is None:
+                rows = predict(use_case, model, champion, inputs, features_version(work))
         verdicts = [
-            Verdict("predicted", key, _reason(champion, use_case, counts.get(key, 0)), acceptable=False) for key in due
+            Verdict("predicted", key, _reason(champion, use_case, counts.get(key, 0), lacks), acceptable=False)
+            for key in due
         ]
         shown = {"model_version": champion.number, "model_cutoff": champion.cutoff} if champion else {}
         yield Computed(
@@ -92,7 +99,7 @@ def predict(
     return rows.with_columns(pl.concat_str(pl.lit(name), *contract.key, separator="-").alias("prediction_id"))
 
 
-def _reason(champion: Version | None, use_case: UseCase, rows: int) -> str | None:
+def _reason(champion: Version | None, use_case: UseCase, rows: int, lacks: str | None) -> str | None:
     if champion is None:
         return f"{use_case.registry.name} has no champion: no model has passed its gates yet; look at promotion."
-    return None if rows else "there are no features; materialize features first."
+    return lacks if rows else "there are no features; materialize features first."

@@ -12,8 +12,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ml_platform.cli.project import Project
+from ml_platform.cli.run import run_use_case
 from ml_platform.ml.report import Report
 from ml_platform.stages.acceptance import Acceptance, accept
+from ml_platform.use_case import Stage
 from ml_platform_tests.tiny_project import (
     AMOUNT,
     CUTOFF,
@@ -232,6 +234,29 @@ def test_a_slice_of_an_unknown_column_is_told_with_the_one_that_was_meant(projec
     reason = reasons(outcome, "evaluation")["measurable"]
     assert reason.startswith("there is no column 'citi' in contract or features; ")
     assert "city" in reason
+
+
+def test_a_feature_that_is_without_values_now_is_told_of_the_model_that_learned_it(registered: Project) -> None:
+    table = registered.work("payments").lake.table(dg.AssetKey(["payments", "features"]))
+    rows = table.scan().collect()
+    days = rows["partition"].unique().to_list()
+    versions = table.data_versions(days)
+    stages: tuple[Stage, ...] = ("evaluation",)
+
+    def judged(changed: pl.DataFrame) -> tuple[bool, dict[str, str]]:
+        table.overwrite(changed, days, versions)
+        succeeded, outcome = run_use_case(
+            registered, "payments", None, "2018-04-29", stages=stages, force=True, quiet=True
+        )
+        assert not outcome.errors
+        return succeeded, reasons(outcome, "evaluation")
+
+    reason = "the model needs the feature 'TX_AMOUNT', which is gone; restore it, or materialize model again."
+    nothing = pl.lit(None, pl.Float64)
+    assert judged(rows.with_columns(TX_AMOUNT=nothing)) == (False, {"measurable": reason})
+    newest = pl.col("partition") > date(2018, 4, 24)  # the hold-out
+    later = pl.when(newest).then(nothing).otherwise("TX_AMOUNT")
+    assert "measurable" not in judged(rows.with_columns(TX_AMOUNT=later))[1]
 
 
 def test_a_hold_out_without_labels_is_told(project: Project) -> None:
