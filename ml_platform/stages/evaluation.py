@@ -108,8 +108,8 @@ def _computed(work: Work, cutoff: Key, model: TrainedModel) -> Computed:
         return Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, reason, acceptable=False)])
     # what the transform gives no more has left the rows to train on, which the model learned it from
     there = set(train.columns).intersection(hold_out.columns)
-    if reason := lacking("the model", model.columns, there, "materialize model again"):
-        return Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, reason, acceptable=False)])
+    if lacks := lacking("the model", model.columns, there, "materialize model again"):
+        return Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, lacks, acceptable=False)])
     try:
         described = with_columns(work, cutoff, hold_out, described_by(use_case))
         leaks = shared_between(use_case, train, hold_out)
