@@ -156,7 +156,7 @@ def read(work: Work) -> Book:
     if not table.exists():
         return Book(None, [])
     commit = table.version()
-    rows = table.scan(version=commit).sort("at").collect()
+    rows = table.scan(version=commit).select(*COLUMNS).sort("at").collect()
     return Book(commit, [Entry(**row) for row in rows.iter_rows(named=True)])
 
 

@@ -11,7 +11,7 @@ from threading import Barrier
 import dagster as dg
 import polars as pl
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Field
 from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
@@ -220,6 +220,13 @@ def test_entries_keep_their_order_though_a_clock_be_behind(registered: Project) 
     made = rollback(work, None, "complaints")
     assert made.at > ahead.at
     assert ledger.read(work).last == made
+
+
+def test_a_ledger_with_a_further_column_is_read(registered: Project) -> None:
+    work = registered.work("payments")
+    before = ledger.read(work).entries
+    DeltaTable(work.lake.table(ledger.ledger_key("payments")).address).alter.add_columns(Field("ticket", "string"))
+    assert ledger.read(work).entries == before
 
 
 def test_a_lost_registry_is_entered_once(registered: Project) -> None:
