@@ -32,7 +32,7 @@ class Trials:
     A trial is written in one piece when it is finished, so one that was interrupted was never there.
 
     Raises:
-        ValueError: Optuna is not installed.
+        ValueError: Optuna is not installed, or a line of the file is damaged.
     """
 
     def __init__(self, file: Path, study: str, space: Space, *, greater_is_better: bool) -> None:
@@ -52,10 +52,15 @@ class Trials:
             lock.release()
         self._space = {name: _distribution(values) for name, values in space.items()}
         self._direction = "maximize" if greater_is_better else "minimize"
-        self._storage = optuna.storages.JournalStorage(backend)
-        self._study: Study = optuna.create_study(
-            study_name=study, storage=self._storage, direction=self._direction, load_if_exists=True
-        )
+        try:
+            self._storage = optuna.storages.JournalStorage(backend)
+            self._study: Study = optuna.create_study(
+                study_name=study, storage=self._storage, direction=self._direction, load_if_exists=True
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"{file} has a damaged line: {error}; restore the file, or remove it, and the search begins anew."
+            ) from error
 
     def finished(self) -> list[Trial]:
         """The finished trials, the first one first."""

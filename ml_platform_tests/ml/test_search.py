@@ -160,6 +160,17 @@ def killed_at(number: int, file: Path) -> None:
 LONG = case({"a": {"low": 0.0, "high": 2.0}, "b": [0, 1], "refuse": [False, False, False, True]}, search={"trials": 20})
 
 
+@pytest.mark.parametrize("line", [0, 2, -1])
+def test_a_damaged_line_is_told_with_its_file(tmp_path: Path, line: int) -> None:
+    of, file = case({"a": [0.0, 1.0, 2.0]}), tmp_path / "trials.log"
+    searched(of, file)
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[line] = b"\0" * 20 + b"\n"
+    file.write_bytes(b"".join(lines))
+    with pytest.raises(ValueError, match=r"trials\.log has a damaged line: .*; restore the file, or remove it, and"):
+        searched(of, file)
+
+
 def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     for number in (4, 13):  # before and after the sampler has begun to learn from trials
         code = f"from pathlib import Path; from {__name__} import killed_at; killed_at({number}, Path('trials.log'))"
