@@ -42,7 +42,7 @@ def _table(part: str, value: dict[str, Any] | list[dict[str, Any]]) -> Table:
     if isinstance(value, list):
         table = Table(*MOVE, title=part, title_justify="left")
         for one in value:
-            table.add_row(*(escape(str(one.get(column, ""))) for column in MOVE))
+            table.add_row(*(escape(str(one[column] or "none")) for column in MOVE))
         return table
     keys = list(value)
     title = part if not _is_by_partition(value) else f"{part} {span(keys)}"

@@ -1,7 +1,7 @@
 """The model registry: versions, and the alias of the champion."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +16,15 @@ USE_CASE_TAG, CUTOFF_TAG = "use_case", "cutoff"
 LEDGER_TAG, INPUTS_TAG = "ledger", "inputs"
 EVALUATED_TAG = "evaluated_run"  # of a version that was trained once more: the run of the model that was judged
 SHOWN_VERSIONS = 5
+LARGEST = 2**31 - 1  # of the numbers that the column of MLflow's database holds; it fails on others
 
 
 class UnknownVersionError(UserError):
     """The registry has no such version."""
+
+
+class UnreadableTagError(UserError, ValueError):
+    """A tag of a version is not what the platform wrote."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,30 @@ class Version:
 
     @property
     def inputs(self) -> dict[str, str]:
-        """The columns that the model takes by its signature, each `double` or `string`; none without one."""
-        return dict(json.loads(self.tags.get(INPUTS_TAG, "{}")))
+        """The columns that the model takes by its signature, each `double` or `string`; none without one.
+
+        Raises:
+            UnreadableTagError: the tag that has them was changed.
+        """
+        try:
+            return dict(json.loads(self.tags.get(INPUTS_TAG, "{}")))
+        except (TypeError, ValueError):
+            raise unreadable(self.name, [self], INPUTS_TAG) from None
 
     @property
     def judged_run_id(self) -> str:
         """The run of the model that was judged: its own, unless it was trained once more after that."""
         return self.tags.get(EVALUATED_TAG, self.run_id)
+
+
+def unreadable(name: str, versions: Sequence[Version], tag: str) -> UnreadableTagError:
+    """What to say of versions with the same tag, which is not the JSON that was written."""
+    numbers = ", ".join(str(one.number) for one in versions)
+    of = f"version{'s' if len(versions) > 1 else ''} {numbers} of {name}"
+    return UnreadableTagError(
+        f"the tag '{tag}' of {of} is not the JSON that was written, but '{versions[0].tags[tag]}'; restore it in "
+        "MLflow, or train the model again."
+    )
 
 
 class Registry(MlflowServer):
@@ -112,15 +134,17 @@ class Registry(MlflowServer):
             UnknownVersionError: there is no such version.
         """
         mlflow = self._mlflow()
-        try:
-            with self._reached():
-                return self._version(self._registry().get_model_version(name, str(number)))
-        except mlflow.exceptions.MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            known = ", ".join(str(one.number) for one in self.versions(name)[-SHOWN_VERSIONS:])
-            there_are = f"the newest are {known}" if known else "none was registered so far"
-            raise UnknownVersionError(f"{name} has no version {number}; {there_are}.") from error
+        if number <= LARGEST:
+            try:
+                with self._reached():
+                    return self._version(self._registry().get_model_version(name, str(number)))
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        known = [str(one.number) for one in self.versions(name)]
+        there_are = f"the newest are {', '.join(known[-SHOWN_VERSIONS:])}" if known else "none was registered so far"
+        there_is = f"the only one is {known[0]}" if len(known) == 1 else there_are
+        raise UnknownVersionError(f"{name} has no version {number}; {there_is}.")
 
     def versions(self, name: str) -> list[Version]:
         """All registered versions of a model, the oldest first."""

@@ -9,7 +9,7 @@ import polars as pl
 
 from ml_platform.ml.report import Report
 from ml_platform.ml.splits import Window, held_out_by_key
-from ml_platform.resources.registry import StoredModel, Version
+from ml_platform.resources.registry import StoredModel, Version, unreadable
 from ml_platform.stages.model import HOLD_OUT_TAG, features_version
 from ml_platform.stages.training_rows import Part, Split, held_out_by, labelled_rows, with_columns
 from ml_platform.stages.work import Work
@@ -34,12 +34,21 @@ def is_known(version: Version) -> bool:
 
 
 def unseen(work: Work, tags: Mapping[str, str], cutoff: str | None, rows: pl.DataFrame) -> pl.Series:
-    """A mask of the rows that a version with these tags was not trained on."""
+    """A mask of the rows that a version with these tags was not trained on.
+
+    Raises:
+        UnreadableTagError: the tag that says by what rows were held out was changed.
+    """
     use_case = work.use_case
     if FROM_TAG in tags:
         window = Window(datetime.fromisoformat(tags[FROM_TAG]), datetime.fromisoformat(tags[UNTIL_TAG]))
         return rows.select(~window.select(str(use_case.contract.event_time))).to_series()
-    by = list(json.loads(tags[BY_TAG]))
+    try:
+        by = list(json.loads(tags[BY_TAG]))
+    except (TypeError, ValueError):
+        name = use_case.registry.name
+        same = [one for one in work.registry.versions(name) if one.tags.get(BY_TAG) == tags[BY_TAG]]
+        raise unreadable(name, same, BY_TAG) from None
     return held_out_by_key(with_columns(work, cutoff, rows, by), by, float(tags[SHARE_TAG]))
 
 

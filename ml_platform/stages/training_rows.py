@@ -105,7 +105,7 @@ def with_columns(work: Work, cutoff: Key, rows: pl.DataFrame, names: list[str]) 
         return rows.select(names)
     for name in elsewhere:
         if name not in contract.columns:
-            known = [*contract.columns, *rows.columns]
+            known = list(dict.fromkeys([*contract.columns, *rows.columns]))
             raise ValueError(f"there is no column '{name}' in contract or features; {did_you_mean(name, known)}")
     identity = contract.identity
     validated = work.rows("validated_data", known_by(work.use_case, cutoff)).select(*identity, *elsewhere).collect()

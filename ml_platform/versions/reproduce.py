@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
+from pydantic import ValidationError
 
 from ml_platform.errors import UserError
 from ml_platform.fingerprints import Recipe
@@ -52,7 +53,15 @@ def reproduce(work: Work, version: Version) -> Reproduction:
 
     run = run_of(work, version)
     before = load(work.lake, run.tags[RECIPE_TAG])
-    use_case = UseCase.model_validate(work.tracking.read_json(version.run_id, "use_case.json"))
+    try:
+        use_case = UseCase.model_validate(work.tracking.read_json(version.run_id, "use_case.json"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"use_case.json of run {version.run_id} is no use case of this version of the platform: "
+            f"{field}: {first['msg'].rstrip('.')}; restore the file, or reproduce with the version that wrote it."
+        ) from error
     # the file lies in the tracking server, where others write too: it must not name what is imported here
     if json.dumps(use_case.estimator) != before.config["model.estimator"]:
         raise UserError(

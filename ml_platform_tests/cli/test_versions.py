@@ -111,6 +111,7 @@ def test_trace_prints_what_a_version_was_made_of(registered: Project) -> None:
         *("version", "cutoff", "mlflow_run", "dagster_run", "model", "metrics"),
         *("code", "config", "environment", "features", "validated_data", "raw_data", "moves"),
     }
+    assert found["moves"] == [one for one in told("history", "payments") if 2 in (one["version"], one["from_version"])]
     result = invoke("trace", "payments@2")
     assert result.exit_code == 0, result.output
     for word in ("payments@2", "raw_data 2018-04-11 .. 2018-04-20 (10)", "scikit-learn", "promoted"):

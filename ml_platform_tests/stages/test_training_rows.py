@@ -186,6 +186,9 @@ def test_columns_of_the_contract_come_to_the_rows_they_belong_to(project: Projec
     assert found.equals(expected)
     with pytest.raises(ValueError, match=r"there is no column 'citi' in contract or features; .*city"):
         with_columns(work, CUTOFF, rows, ["citi"])
+    with pytest.raises(ValueError, match="there is") as raised:
+        with_columns(work, CUTOFF, rows, ["xxxxxxxx"])
+    assert str(raised.value).count("'amount'") == 1
 
 
 @pytest.mark.parametrize(

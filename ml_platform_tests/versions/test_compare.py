@@ -7,12 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 from deltalake import DeltaTable, Field, write_deltalake
+from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
 from ml_platform.errors import UserError
 from ml_platform.ml.report import MODEL
 from ml_platform.resources.registry import StoredModel, Version
-from ml_platform.stages.opponent import opponent, unseen
+from ml_platform.stages.opponent import BY_TAG, opponent, unseen
 from ml_platform.stages.training_rows import held_out_by, labelled_rows
 from ml_platform.stages.work import Work
 from ml_platform.versions.compare import compare, page
@@ -104,6 +105,15 @@ def test_without_partitions_the_share_held_out_is_what_a_version_was_not_trained
     assert 150 < masks["0.2"].sum() < 250
     assert 350 < masks["0.4"].sum() < 450
     assert (masks["0.4"] | ~masks["0.2"]).all()
+
+
+def test_a_tag_on_what_was_held_out_that_was_changed_is_told_with_the_version(registered: Project) -> None:
+    work = replace(registered.work("payments"), use_case=use_case(partitions="none", registry={"name": "payments"}))
+    for number in ("1", "3"):
+        MlflowClient(work.tracking.uri).set_model_version_tag("payments", number, BY_TAG, "id")
+    changed = {"hold_out_share": "0.2", BY_TAG: "id"}
+    with pytest.raises(UserError, match=r"^the tag 'held_out_by' of versions 1, 3 of payments is not the JSON"):
+        unseen(work, changed, None, pl.DataFrame({"id": [1]}))
 
 
 def test_with_an_entity_a_difference_is_that_of_entities(registered: Project) -> None:

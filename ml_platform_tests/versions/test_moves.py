@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
 from ml_platform.errors import UserError
+from ml_platform.resources.registry import INPUTS_TAG
 from ml_platform.stages.work import Work
 from ml_platform.versions.moves import promote, rollback
 
@@ -134,3 +135,24 @@ def test_a_version_put_into_mlflow_by_hand_is_refused(registered: Project) -> No
     MlflowClient(work.tracking.uri).create_model_version("payments", version.address)
     with pytest.raises(UserError, match=r"^version 4 cannot be champion: it was put into MLflow by hand, and nothing"):
         promote(work, 4, "so")
+
+
+def test_the_only_version_is_told_as_one(registered: Project) -> None:
+    work = registered.work("payments")
+    for number in ("1", "2"):
+        MlflowClient(work.tracking.uri).delete_model_version("payments", number)
+    with pytest.raises(UserError, match=r"^payments has no version 9; the only one is 3\.$"):
+        promote(work, 9, "so")
+
+
+@pytest.mark.parametrize("damaged", ['{"TX_AMOUNT": "dou', "5", "null"])
+def test_a_tag_that_was_changed_is_told_with_the_version(registered: Project, damaged: str) -> None:
+    work = registered.work("payments")
+    MlflowClient(work.tracking.uri).set_model_version_tag("payments", "2", INPUTS_TAG, damaged)
+    with pytest.raises(UserError) as raised:
+        promote(work, 2, "so")
+    assert str(raised.value) == (
+        f"the tag 'inputs' of version 2 of payments is not the JSON that was written, but '{damaged}'; restore it in "
+        "MLflow, or train the model again."
+    )
+    assert champion(work) == 3
