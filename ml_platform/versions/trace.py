@@ -1,7 +1,6 @@
 """Where a registered version comes from: data by partition, code, parameters, environment, runs and moves."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -18,6 +17,7 @@ from ml_platform.stages.model import RECIPE_TAG
 from ml_platform.stages.recipes import load
 from ml_platform.stages.work import Work
 from ml_platform.use_case import Stage
+from ml_platform.versions.moves import shown
 
 PAGE = 1_000
 SHOWN = ("source_fingerprint", "table_version")
@@ -48,10 +48,7 @@ def trace(work: Work, version: Version) -> dict[str, Any]:
         "features": _partitions(work, "features", features, before),
         "validated_data": _partitions(work, "validated_data", looked, before),
         "raw_data": _partitions(work, "raw_data", looked, before),
-        "moves": [
-            {name: value if isinstance(value, int) else str(value) for name, value in asdict(one).items() if value}
-            for one in entries
-        ],
+        "moves": [shown(one) for one in entries],
     }
 
 
@@ -83,7 +80,7 @@ def _partitions(work: Work, stage: Stage, keys: Iterable[Key], before: float) ->
         for record in page.records:
             event = record.asset_materialization
             if event is not None and (key := record.partition_key or "all") not in found:
-                shown = {name: event.metadata[name].value for name in SHOWN if name in event.metadata}
+                more = {name: event.metadata[name].value for name in SHOWN if name in event.metadata}
                 version = (event.tags or {}).get(DATA_VERSION_TAG)
-                found[key] = {"data_version": version, "dagster_run": record.run_id, **shown}
+                found[key] = {"data_version": version, "dagster_run": record.run_id, **more}
     return dict(sorted(found.items()))

@@ -154,6 +154,10 @@ def test_reproduce_says_whether_a_version_predicts_the_same(registered: Project)
 MISTAKES = [
     (["promote", "payments", "2"], 'say why: --why "...", or why in a job.'),
     (["promote", "payments", "9", "--why", "so"], "payments has no version 9; the newest are 1, 2, 3."),
+    (
+        ["promote", "payments", "9223372036854775808", "--why", "so"],
+        "payments has no version 9223372036854775808; the newest are 1, 2, 3.",
+    ),
     (["promote", "payments", "3", "--why", "so"], "version 3 is champion already."),
     (
         ["promote", "payments", "2", "--why", "so", "--until", "soon"],
