@@ -155,7 +155,10 @@ class Table:
         )
 
     def append_after(self, version: int | None, rows: pl.DataFrame) -> bool:
-        """Add rows if the newest commit is still that one, None before the first; False if it is not."""
+        """Add rows if the newest commit is still that one, None before the first; False if it is not.
+
+        A table that begins so can only be appended to.
+        """
         from deltalake import CommitProperties, DeltaTable, write_deltalake
         from deltalake.exceptions import DeltaError
 
@@ -164,7 +167,7 @@ class Table:
             table = self.address if version is None else DeltaTable(self.address, version, options)
             mode: Literal["error", "append"] = "error" if version is None else "append"
             once = CommitProperties(max_commit_retries=0)
-            settings = CONFIGURATION if version is None else None
+            settings = CONFIGURATION | {"delta.appendOnly": "true"} if version is None else None
             write_deltalake(
                 table, rows, mode=mode, configuration=settings, commit_properties=once, storage_options=options
             )

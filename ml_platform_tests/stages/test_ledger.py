@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from deltalake import DeltaTable, Field
+from deltalake.exceptions import DeltaError
 from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
@@ -196,6 +197,8 @@ def test_the_ledger_has_only_appends_and_says_all_of_a_move(registered: Project)
     history = DeltaTable(work.lake.address(ledger.ledger_key("payments"))).history()
     assert [one["operation"] for one in history] == ["WRITE"] * 4
     assert {one["operationParameters"]["mode"] for one in history} <= {"Append", "ErrorIfExists"}
+    with pytest.raises(DeltaError, match=r"(?i)append.only"):
+        DeltaTable(work.lake.address(ledger.ledger_key("payments"))).delete()
     promoted, last = ledger.read(work).entries[2:]
     assert (promoted.version, promoted.from_version, promoted.cutoff) == (3, 2, "2018-04-30")
     assert promoted.by
