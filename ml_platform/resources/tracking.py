@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ml_platform.errors import UserError
 from ml_platform.ml.preprocessing import matrix
 from ml_platform.ml.training import TrainedModel
 from ml_platform.partitions import accepted_previews
 from ml_platform.resources.alive import kept_alive
 from ml_platform.resources.dagster_ui import WEBSERVER, run_page
 from ml_platform.resources.mlflow_server import MOST_TOLD, is_server
-from ml_platform.resources.model_files import read_model
+from ml_platform.resources.model_files import is_model, model_digest, read_model
 from ml_platform.resources.registry import CUTOFF_TAG, USE_CASE_TAG, Registry, StoredModel
 from ml_platform.resources.trusted_types import TRUSTED_TYPES
 
@@ -26,8 +27,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 MODEL_TAG, DATA_VERSION_TAG = "published_model", "data_version"
+DIGEST_TAG = "model_sha256"
+LOGGED_MODEL = "models:/m-"  # how the address of a model begins that lies in a run
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 DAGSTER_RUN_TAG, PARENT_TAG = "dagster_run_id", "mlflow.parentRunId"
+
+
+class ChangedModelError(UserError, ValueError):
+    """The files of a model are not those that were stored."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,10 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
         return dead
 
     def store_model(self, model: TrainedModel, example: "pl.DataFrame", name: str = "model") -> StoredModel:
-        """Store a model in its run, which must be open, with signature and input example."""
+        """Store a model in its run, which must be open, with signature and input example.
+
+        The run keeps the digest of the model's files, as they can be read from then on.
+        """
         mlflow = self._mlflow()
         from mlflow.models import infer_signature
 
@@ -145,7 +155,10 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
                     "params": dict(model.params),
                 },
             )
-        return StoredModel(model.run_id, str(stored.model_uri))
+        address = str(stored.model_uri)
+        with self.downloaded(address) as folder:
+            self.set_tag(model.run_id, DIGEST_TAG, model_digest(folder))
+        return StoredModel(model.run_id, address)
 
     def publish_model(self, stored: StoredModel, data_version: str | None = None) -> None:
         """Make a stored model the one that its cutoff's readers find."""
@@ -179,9 +192,14 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
         """A stored model, made only of types that skops or this package trusts.
 
         Raises:
+            ChangedModelError: its files are not those that were stored; nothing of them was read as a model.
             skops.io.exceptions.UntrustedTypesFoundException: the file asks for another type; nothing of it was run.
         """
+        run = self._run_of_model(address)
+        digest = None if run is None else run.data.tags.get(DIGEST_TAG)  # none of models stored by earlier versions
         with self.downloaded(address) as folder:
+            if digest is not None and not is_model(folder, digest):
+                raise ChangedModelError(self._changed(address, run.info.run_id))
             return read_model(folder)
 
     def log_trial(
@@ -255,6 +273,22 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
     def set_tag(self, run_id: str, name: str, value: str) -> None:
         """Set a tag of a run, whether it has ended or not."""
         self._mlflow().MlflowClient().set_tag(run_id, name, value)
+
+    def _run_of_model(self, address: str) -> Any:
+        """The run that a model was stored in, as the tracking server has it and not the model's files, or None."""
+        if not address.startswith(LOGGED_MODEL):
+            return None
+        client = self._mlflow().MlflowClient()
+        run_id = client.get_logged_model(address.removeprefix("models:/")).source_run_id
+        return client.get_run(run_id) if run_id else None
+
+    def _changed(self, address: str, run_id: str) -> str:
+        found = self._mlflow().MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+        what, fix = "the model", "train it again"
+        for one in found:
+            if one.source == address:
+                what, fix = f"version {one.version} of {one.name}", "roll back to another version, or train it again"
+        return f"the files of {what}, run {run_id}, were changed since they were stored; {fix}."
 
     def _published_run(self, use_case: str, cutoff: str) -> Any:
         """The newest run of a cutoff whose model is published, or None."""

@@ -19,10 +19,10 @@ import pytest
 from ml_platform.ml.preprocessing import matrix
 from ml_platform.ml.training import TrainedModel, pipeline
 from ml_platform.references import load
-from ml_platform.resources.model_files import MODEL_FILE
+from ml_platform.resources.model_files import DESCRIPTION_FILE, MODEL_FILE
 from ml_platform.resources.registry import CUTOFF_TAG, INPUTS_TAG, USE_CASE_TAG, StoredModel, Version
 from ml_platform.resources.scoring_process import ScoringProcess
-from ml_platform.resources.tracking import Tracking
+from ml_platform.resources.tracking import DIGEST_TAG, ChangedModelError, Tracking
 from ml_platform.use_case import Task
 
 ROWS = pl.DataFrame(
@@ -361,13 +361,81 @@ def test_a_use_case_that_never_ran_has_no_model(tracking: Tracking) -> None:
         tracking.model_of("never_ran", "")
 
 
+def of_another(folder: Path, other: Path) -> None:
+    (folder / MODEL_FILE).write_bytes((other / MODEL_FILE).read_bytes())
+
+
+def decided_otherwise(folder: Path, _: Path) -> None:
+    described = folder / DESCRIPTION_FILE
+    described.write_text(described.read_text().replace("threshold: 0.3", "threshold: 0.0001"))
+
+
+def cut_off(folder: Path, _: Path) -> None:
+    (folder / MODEL_FILE).write_bytes((folder / MODEL_FILE).read_bytes()[:100])
+
+
+def without_pipeline(folder: Path, _: Path) -> None:
+    (folder / MODEL_FILE).unlink()
+
+
+def no_description(folder: Path, _: Path) -> None:
+    (folder / DESCRIPTION_FILE).write_text("metadata: [")
+
+
+def not_described(folder: Path, _: Path) -> None:
+    (folder / DESCRIPTION_FILE).write_text("metadata: {task: regression}")
+
+
+@pytest.mark.parametrize(
+    "change", [of_another, decided_otherwise, cut_off, without_pipeline, no_description, not_described]
+)
+def test_a_model_whose_files_were_changed_is_refused(
+    tracking: Tracking, client: Any, change: Callable[[Path, Path], None]
+) -> None:
+    estimators = ("sklearn.linear_model.LogisticRegression", "sklearn.tree.DecisionTreeClassifier")
+    own, other = (store(tracking, "changed", task="binary_classification", estimator=one)[1] for one in estimators)
+    changed = folder_of(tracking, own)
+    tracking.load_model(own.address)
+    before = {file: file.read_bytes() for file in (changed / MODEL_FILE, changed / DESCRIPTION_FILE)}
+    change(changed, folder_of(tracking, other))
+    assert before != {file: file.read_bytes() for file in before if file.exists()}
+    what = f"run {own.run_id}, were changed since they were stored"
+    with pytest.raises(ChangedModelError, match=f"^the files of the model, {what}; train it again.$"):
+        tracking.load_model(own.address)
+    tracking.load_model(other.address)
+    if change is of_another:  # what was stored before digests were kept
+        client.delete_tag(own.run_id, DIGEST_TAG)
+        tracking.load_model(own.address)
+
+
+def test_a_registered_version_whose_files_were_changed_is_named(tracking: Tracking) -> None:
+    _, stored = store(tracking, "changed_version")
+    version = tracking.register("changed_version", stored, {})
+    without_pipeline(folder_of(tracking, stored), Path())
+    told = rf"version 1 of changed_version, run {stored.run_id}, were .*; roll back to another version, or train"
+    with pytest.raises(ChangedModelError, match=told):
+        tracking.load_model(version.address)
+
+
+def test_a_description_that_was_only_written_anew_is_no_change(tracking: Tracking) -> None:
+    from mlflow.models import Model
+
+    trained, stored = store(tracking, "written_anew")
+    folder = folder_of(tracking, stored)
+    described = Model.load(str(folder))
+    described.metadata = {"more": 1, **dict(reversed(described.metadata.items()))}
+    described.save(str(folder / DESCRIPTION_FILE))
+    assert tracking.load_model(stored.address).params == trained.params
+
+
 @pytest.fixture
-def trapped(tracking: Tracking) -> tuple[StoredModel, Path]:
-    """A stored model whose file a trap has taken the place of."""
+def trapped(tracking: Tracking, client: Any) -> tuple[StoredModel, Path]:
+    """A stored model, of before digests were kept, whose file a trap has taken the place of."""
     import skops.io
     from sklearn.pipeline import Pipeline
 
     _, stored = store(tracking, "trapped")
+    client.delete_tag(stored.run_id, DIGEST_TAG)
     file = folder_of(tracking, stored) / MODEL_FILE
     skops.io.dump(Pipeline([("estimator", Trap())]), file)
     executed.clear()
