@@ -3,23 +3,28 @@
 import json
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ml_platform.ml.training import TrainedModel
 from ml_platform.resources.trusted_types import TRUSTED_TYPES
+
+if TYPE_CHECKING:
+    from ml_platform.ml.training import TrainedModel
 
 MODEL_FILE = "model.skops"
 DESCRIPTION_FILE = "MLmodel"
 DESCRIBED = ("task", "columns", "run_id", "threshold", "params")
 
 
-def read_model(folder: Path) -> TrainedModel:
+def read_model(folder: Path) -> "TrainedModel":
     """The model in a folder, made only of types that skops or this package trusts.
 
     Raises:
         skops.io.exceptions.UntrustedTypesFoundException: the file asks for another type; nothing of it was run.
     """
     import skops.io
+
+    # here: the process of the registry, which knows the names of the files, does without polars
+    from ml_platform.ml.training import TrainedModel
 
     described = _described(folder)
     pipeline = skops.io.load(folder / MODEL_FILE, trusted=list(TRUSTED_TYPES))

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ml_platform.errors import UserError
-from ml_platform.resources.mlflow_server import MlflowServer
+from ml_platform.resources.mlflow_server import MlflowServer, is_server
+from ml_platform.resources.model_files import DESCRIPTION_FILE, MODEL_FILE
 
 CHAMPION = "champion"
 USE_CASE_TAG, CUTOFF_TAG = "use_case", "cutoff"
@@ -151,6 +152,22 @@ class Registry(MlflowServer):
         with self._reached():
             found = self._registry().search_model_versions(f"name = '{name}'", max_results=10_000)
         return sorted((self._version(one) for one in found), key=lambda one: one.number)
+
+    def missing_file(self, version: Version) -> str | None:
+        """A file without which a version cannot be read, or None; it is looked for in folders of this machine only."""
+        if is_server(self.uri):  # whose folders are those of another machine
+            return None
+        with self._reached():
+            place = self._registry().get_model_version_download_uri(version.name, str(version.number))
+        from mlflow.utils.file_utils import local_file_uri_to_path
+        from mlflow.utils.uri import is_local_uri
+
+        if not is_local_uri(place):
+            return None
+        folder = Path(local_file_uri_to_path(place))
+        return next(
+            (str(folder / name) for name in (DESCRIPTION_FILE, MODEL_FILE) if not (folder / name).exists()), None
+        )
 
     def ledger_mark(self, name: str) -> str | None:
         """The id of the newest entry of the ledger that the champion's alias follows, None before the first."""

@@ -87,13 +87,15 @@ def day(text: str, where: str) -> date:
 
 
 def misfit(work: Work, version: Version) -> str | None:
-    """Why a version cannot be applied to the features as they are now, or None."""
+    """Why a version cannot be applied to the features as they are now, or not at all, or None."""
     if not is_known(version):
         return "it was put into MLflow by hand, and nothing says what it was trained on"
     table = work.lake.table(asset_key(work.use_case, "features"))
     schema = table.scan().collect_schema() if table.exists() else {}
     if not version.inputs:
         return "it has no signature, which says what it takes"
+    if file := work.registry.missing_file(version):
+        return f"its file {file} is gone"
     for name, kind in version.inputs.items():
         if name not in schema:
             return f"it needs the feature '{name}', which is gone"
