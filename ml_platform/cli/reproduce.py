@@ -23,7 +23,8 @@ def reproduce(
     if as_json:
         typer.echo(json.dumps(asdict(found)))
     else:
-        word, recorded = ("", "") if found.equal else ("not ", f", recorded is {found.recorded[:16]}")
+        word = "" if found.equal else "not "
+        recorded = "" if found.recorded == found.found else f", recorded is {found.recorded[:16]}"
         typer.echo(
             f"{version} is {word}reproduced: {found.rows:,} predictions have the hash {found.found[:16]}{recorded}."
         )

@@ -1,6 +1,5 @@
 """The reproduction of a registered version: trained again from what was recorded, and its predictions compared."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +8,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from ml_platform.errors import UserError
-from ml_platform.fingerprints import Recipe
+from ml_platform.fingerprints import Recipe, recipe
 from ml_platform.ml.evaluation import prediction_hash
 from ml_platform.ml.training import TrainedModel, feature_columns, fit, rows_hash
 from ml_platform.resources.registry import EVALUATED_TAG, Version
@@ -21,6 +20,7 @@ from ml_platform.stages.model import (
     RECIPE_TAG,
     TRAINING_ROWS_TAG,
     recipe_of,
+    training_config,
 )
 from ml_platform.stages.recipes import load
 from ml_platform.stages.training_rows import Part, labelled_rows
@@ -31,9 +31,9 @@ from ml_platform.versions.trace import run_of
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Whether a version trained again predicts the same, by the hash of its predictions on the hold-out.
+    """Whether a version trained again predicts the same, by the hash of its predictions on the hold-out, and is stored.
 
-    `differences` are sentences on what is not as it was: data, code, environment, configuration.
+    `differences` are sentences on what is not as it was: the stored model, data, code, environment, configuration.
     """
 
     equal: bool
@@ -53,19 +53,21 @@ def reproduce(work: Work, version: Version) -> Reproduction:
 
     run = run_of(work, version)
     before = load(work.lake, run.tags[RECIPE_TAG])
+    written = work.tracking.read_json(version.run_id, "use_case.json")
     try:
-        use_case = UseCase.model_validate(work.tracking.read_json(version.run_id, "use_case.json"))
+        use_case = UseCase.model_validate(written)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
         raise UserError(
             f"use_case.json of run {version.run_id} is no use case of this version of the platform: "
-            f"{field}: {first['msg'].rstrip('.')}; restore the file, or reproduce with the version that wrote it."
+            f"{'.'.join(map(str, first['loc']))}: {first['msg'].rstrip('.')}; restore the file, or reproduce with the "
+            "version that wrote it."
         ) from error
     # the file lies in the tracking server, where others write too: it must not name what is imported here
-    if json.dumps(use_case.estimator) != before.config["model.estimator"]:
+    if changed := _not_as_trained(before, use_case, written):
         raise UserError(
-            f"use_case.json of run {version.run_id} names another estimator than was trained; it was changed."
+            f"use_case.json of run {version.run_id} says otherwise than was trained in {', '.join(changed)}; "
+            "it was changed: restore it."
         )
     then, cutoff = replace(work, use_case=use_case), version.cutoff or None
     part: Part = "known" if EVALUATED_TAG in version.tags else "train"
@@ -82,19 +84,50 @@ def reproduce(work: Work, version: Version) -> Reproduction:
         raise UserError(f"{version.name} {version.number} cannot be trained again: {error}") from error
     again = TrainedModel(pipeline, use_case.task, feature_columns(use_case, train.columns), version.run_id)
     recorded, found = run.tags[PREDICTIONS_TAG], prediction_hash(again.predict(hold_out))
-    now, written = recipe_of(use_case), recipe_of(work.use_case)
+    served = _served_hash(version, stored, hold_out)
+    now, here = recipe_of(use_case), recipe_of(work.use_case)
     rows = {TRAINING_ROWS_TAG: train, HOLD_OUT_ROWS_TAG: hold_out}
     data = {tag: rows_hash(use_case, part, again.columns) for tag, part in rows.items() if tag in run.tags}
+    other_files = [*_other_threshold(work, version, stored)]
+    # on other rows any model predicts otherwise
+    if served != recorded and data.get(HOLD_OUT_ROWS_TAG) == run.tags.get(HOLD_OUT_ROWS_TAG):
+        other_files.append(f"the stored model predicts otherwise than recorded, with the hash {served[:16]}")
     differences = [
+        *other_files,
         *_changed("data", {tag: run.tags[tag] for tag in data}, data),
         *_differences(before, now),
-        *_changed("configuration", before.config, written.config),
+        *_changed("configuration", before.config, here.config),
     ]
     if recorded != found and not differences:
         differences = [
             "nothing that is recorded differs: the estimator is not deterministic, or the machine is another"
         ]
-    return Reproduction(recorded == found, recorded, found, hold_out.height, differences)
+    equal = recorded == found == served and not other_files
+    return Reproduction(equal, recorded, found, hold_out.height, differences)
+
+
+def _not_as_trained(before: Recipe, use_case: UseCase, written: Mapping[str, Any]) -> list[str]:
+    """The keys in which the file of a use case is not what was trained, without importing what it names."""
+    now, in_file = (recipe([], config, []).config for config in (training_config(use_case), written))
+    return [
+        key
+        for key in sorted({*before.config, *now})
+        # a key that the schema has got since is in neither, and has its default
+        if before.config.get(key) != now.get(key) and (key in before.config or key in in_file)
+    ]
+
+
+def _served_hash(version: Version, stored: TrainedModel, hold_out: pl.DataFrame) -> str:
+    try:
+        return prediction_hash(stored.predict(hold_out))
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        raise UserError(f"the stored {version.name} {version.number} cannot score its hold-out: {error}") from error
+
+
+def _other_threshold(work: Work, version: Version, stored: TrainedModel) -> Iterator[str]:
+    recorded = work.tracking.run_of(version.judged_run_id).params.get("threshold")
+    if recorded is not None:
+        yield from _changed("stored model", {"threshold": recorded}, {"threshold": str(stored.threshold)})
 
 
 def _differences(before: Recipe, now: Recipe) -> Iterator[str]:

@@ -270,7 +270,7 @@ def test_the_job_reproduce_fails_with_what_differs(registered: Project) -> None:
     assert version is not None
     MlflowClient(work.tracking.uri).set_tag(version.run_id, PREDICTIONS_TAG, "0" * 64)
     sentence = failure(executed(registered, "reproduce", version=3))
-    assert sentence.startswith("version 3 is not reproduced: nothing that is recorded differs")
+    assert sentence.startswith("version 3 is not reproduced: the stored model predicts otherwise than recorded")
 
 
 def shown(result: dg.ExecuteInProcessResult) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def test_a_hash_that_is_not_that_of_its_predictions_is_noticed(registered: Proje
     assert not found.equal
     assert found.recorded == "0" * 64
     (difference,) = found.differences
-    assert difference.startswith("nothing that is recorded differs")
+    assert difference == f"the stored model predicts otherwise than recorded, with the hash {found.found[:16]}"
 
 
 def test_what_lies_in_the_tracking_server_does_not_name_what_is_imported(registered: Project) -> None:
@@ -130,7 +130,7 @@ def test_what_lies_in_the_tracking_server_does_not_name_what_is_imported(registe
     run = client.get_run(version.run_id)
     changed = client.create_run(run.info.experiment_id, tags=run.data.tags).info.run_id
     client.log_dict(changed, written, "use_case.json")
-    with pytest.raises(UserError, match="names another estimator than was trained"):
+    with pytest.raises(UserError, match=r"says otherwise than was trained in model\.estimator; it was"):
         reproduce(work, replace(version, run_id=changed))
 
 
