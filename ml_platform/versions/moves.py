@@ -113,5 +113,5 @@ def _movable(work: Work, champion: Version | None, number: int, why: str) -> Ver
     if champion is not None and champion.number == number:
         raise UserError(f"version {number} is champion already.")
     if reason := misfit(work, version):
-        raise UserError(f"version {number} cannot be champion: {reason}; restore the features, or train it again.")
+        raise UserError(f"version {number} cannot be champion: {reason}; restore it, or train it again.")
     return version

@@ -172,7 +172,10 @@ def test_what_was_changed_in_use_case_json_is_named(
 
 def test_a_use_case_json_that_is_none_is_a_sentence(work: Work) -> None:
     version = with_use_case_json(work, lambda written: written["model"].update(train_on="two days"))
-    with pytest.raises(UserError, match=rf"^use_case\.json of run {version.run_id} is no use case: model\.train_on: "):
+    with pytest.raises(
+        UserError,
+        match=rf"^use_case\.json of run {version.run_id} is no use case of this .*: model\.train_on: ",
+    ):
         reproduce(work, version)
 
 

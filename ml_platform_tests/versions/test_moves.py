@@ -73,7 +73,7 @@ def test_a_version_that_no_longer_fits_the_features_is_refused(
     table = work.lake.table(dg.AssetKey(["payments", "features"]))
     changed = change(table.scan().collect())
     write_deltalake(table.address, changed, mode="overwrite", schema_mode="overwrite", partition_by=["partition"])
-    sentence = f"version 2 cannot be champion: {reason}; restore the features, or train it again."
+    sentence = f"version 2 cannot be champion: {reason}; restore it, or train it again."
     for move in (lambda: promote(work, 2, "so"), lambda: rollback(work, 2, "so")):
         with pytest.raises(UserError) as raised:
             move()
