@@ -28,7 +28,7 @@ def promote(work: Work, number: int, why: str, until: date | None = None) -> led
             return completed  # this order was cut off, and is given again
         version = _movable(work, champion, number, why)
         made = ledger.entry(work, book, "overridden", version, why.strip(), until=until)
-        if ledger.write(work, book, made):
+        if _written(work, book, made):
             return made
 
 
@@ -53,7 +53,7 @@ def rollback(work: Work, to: int | None, why: str) -> ledger.Entry:
             raise UserError("there is no earlier champion that was not rolled back from; say which one: --to VERSION.")
         version = _movable(work, champion, number, why)
         made = ledger.entry(work, book, "rolled_back", version, why.strip())
-        if ledger.write(work, book, made):
+        if _written(work, book, made):
             return made
 
 
@@ -104,6 +104,20 @@ def misfit(work: Work, version: Version) -> str | None:
             given, needed = ("a number", "a text") if number else ("a text", "a number")
             return f"its feature '{name}' is {needed}, and {given} now"
     return None
+
+
+def _written(work: Work, book: ledger.Book, made: ledger.Entry) -> bool:
+    """Whether a move was made; where its alias could not follow, it is in the ledger all the same, and that is told."""
+    try:
+        return ledger.write(work, book, made)
+    except Exception as error:  # of MLflow, of Dagster or of their databases
+        last = ledger.read(work).last
+        if last is None or last.id != made.id:
+            raise
+        raise UserError(
+            f"version {made.version} is champion in the ledger, and the alias in MLflow has not followed "
+            f"({type(error).__name__}); mend that, and the next run or the same order completes it."
+        ) from error
 
 
 def _movable(work: Work, champion: Version | None, number: int, why: str) -> Version:

@@ -100,8 +100,14 @@ def model_is_a_pickle(folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: Callable[[Path], None], sentence: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[Path], None],
+    sentence: str,
 ) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that what mlflow sets is undone
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(typer.Exit) as ended, told():
         fault(tmp_path)
     assert ended.value.exit_code == 2

@@ -277,7 +277,7 @@ def test_an_order_that_was_cut_off_and_is_given_again_is_one_order(
     def order(made: Callable[[], Entry]) -> Entry:
         with monkeypatch.context() as patched:
             patched.setattr(Tracking, step, cut_off)
-            with pytest.raises(ConnectionError):
+            with pytest.raises(UserError, match=r"^version \d is champion in the ledger, .* \(ConnectionError\)"):
                 made()
         return made()
 
