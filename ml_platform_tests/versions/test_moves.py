@@ -12,7 +12,7 @@ from ml_platform.cli.project import Project
 from ml_platform.errors import UserError
 from ml_platform.resources.registry import INPUTS_TAG
 from ml_platform.stages.work import Work
-from ml_platform.versions.moves import promote, rollback
+from ml_platform.versions.moves import misfit, promote, rollback
 
 
 def champion(work: Work) -> int:
@@ -79,6 +79,19 @@ def test_a_version_that_no_longer_fits_the_features_is_refused(
             move()
         assert str(raised.value) == sentence
     assert champion(work) == 3
+
+
+def test_a_version_whose_feature_is_not_written_any_more_is_refused(registered: Project) -> None:
+    work = registered.work("payments")
+    table = work.lake.table(dg.AssetKey(["payments", "features"]))
+    day = date(2018, 4, 29)
+    rows = table.scan([day]).collect()
+    table.overwrite(rows.with_columns(TX_AMOUNT=pl.lit(None, pl.Float64)), [day])
+    assert misfit(work, work.version(2)) is None  # a day without values may come
+    table.overwrite(rows.drop("TX_AMOUNT"), [day])
+    assert "TX_AMOUNT" in table.scan().collect_schema()
+    with pytest.raises(UserError, match=r"^version 2 cannot be champion: it needs the feature 'TX_AMOUNT', which is"):
+        rollback(work, None, "complaints")
 
 
 def test_a_version_without_a_signature_is_refused(registered: Project) -> None:
