@@ -103,16 +103,16 @@ class Table:
         counted = files.group_by(key.alias(PARTITION)).agg(pl.col("num_records").sum())
         return dict(counted.iter_rows())
 
-    def newest_columns(self) -> set[str]:
+    def newest_schema(self) -> pl.Schema:
         """The columns of the file that was written last; one that is written no more stays in the table, all null."""
         from deltalake import DeltaTable
 
         table = DeltaTable(self.address, storage_options=self.storage_options)
         files = pl.DataFrame(table.get_add_actions(flatten=True)).sort("modification_time")
         if files.is_empty():
-            return {field.name for field in table.schema().fields}
+            return pl.Schema(table.schema())
         file = f"{self.address}/{files['path'][-1]}"
-        return set(pl.scan_parquet(file, storage_options=self.storage_options, glob=False).collect_schema())
+        return pl.scan_parquet(file, storage_options=self.storage_options, glob=False).collect_schema()
 
     def scan(self, partitions: Iterable[date] | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions, or of all: as they are, or as they were at a commit.

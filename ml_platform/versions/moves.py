@@ -91,13 +91,13 @@ def misfit(work: Work, version: Version) -> str | None:
     if not is_known(version):
         return "it was put into MLflow by hand, and nothing says what it was trained on"
     table = work.lake.table(asset_key(work.use_case, "features"))
-    schema, written = (table.scan().collect_schema(), table.newest_columns()) if table.exists() else ({}, set())
+    schema = table.newest_schema() if table.exists() else {}
     if not version.inputs:
         return "it has no signature, which says what it takes"
     if file := work.registry.missing_file(version):
         return f"its file {file} is gone"
     for name, kind in version.inputs.items():
-        if name not in written:
+        if name not in schema:
             return f"it needs the feature '{name}', which is gone"
         number = schema[name].is_numeric() or str(schema[name]) == "Boolean"
         if number != (kind == "double"):
