@@ -114,6 +114,21 @@ class Table:
         file = f"{self.address}/{files['path'][-1]}"
         return pl.scan_parquet(file, storage_options=self.storage_options, glob=False).collect_schema()
 
+    def read(self) -> tuple[int, pl.DataFrame] | None:
+        """The number of the newest commit and all its rows, of a small table; None if nothing was ever written.
+
+        By the query engine of delta-rs: to scan a Delta table Polars imports PyArrow, which takes a tenth of a second.
+        """
+        from deltalake import DeltaTable, QueryBuilder
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            table = DeltaTable(self.address, storage_options=self.storage_options)
+        except TableNotFoundError:
+            return None
+        rows = QueryBuilder().register("stored", table).execute("SELECT * FROM stored")
+        return table.version(), pl.DataFrame(rows)
+
     def scan(self, partitions: Iterable[date] | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions, or of all: as they are, or as they were at a commit.
 

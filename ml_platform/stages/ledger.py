@@ -152,12 +152,11 @@ def ledger_spec(use_case: UseCase) -> dg.AssetSpec:
 
 def read(work: Work) -> Book:
     """The ledger of a use case."""
-    table = work.lake.table(ledger_key(work.use_case.name))
-    if not table.exists():
+    stored = work.lake.table(ledger_key(work.use_case.name)).read()
+    if stored is None:
         return Book(None, [])
-    commit = table.version()
-    rows = table.scan(version=commit).select(*COLUMNS).sort("at").collect()
-    return Book(commit, [Entry(**row) for row in rows.iter_rows(named=True)])
+    commit, rows = stored
+    return Book(commit, [Entry(**row) for row in rows.select(*COLUMNS).sort("at").iter_rows(named=True)])
 
 
 def entry(

@@ -73,13 +73,13 @@ def test_rollback_goes_down_the_line(registered: Project) -> None:
     assert champion(registered) == 3
 
 
-def test_a_move_does_not_wait_for_the_import_of_mlflow_after_that_of_dagster(registered: Project) -> None:
+def test_a_move_does_not_wait_for_the_import_of_mlflow_after_that_of_dagster_nor_for_pyarrow(registered: Project) -> None:
     code = """
 import sys
 from ml_platform.cli import app
 assert "dagster" not in sys.modules
 app(sys.argv[1:], standalone_mode=False)
-print(sorted({"dagster", "mlflow"} & set(sys.modules)))
+print(sorted({"dagster", "mlflow", "pyarrow"} & set(sys.modules)))
 """
     for arguments in (["rollback", "payments", "--why", "now"], ["promote", "payments", "3", "--why", "and back"]):
         done = subprocess.run([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=True)

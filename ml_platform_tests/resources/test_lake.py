@@ -246,6 +246,20 @@ def test_the_lake_may_lie_in_any_folder(tmp_path: Path, folder: str) -> None:
     table = Lake(root=str(tmp_path / folder)).table(dg.AssetKey("sales"))
     table.overwrite(sales(DAYS[0]), [DAYS[0]])
     assert_frame_equal(table.scan([DAYS[0]]).collect(), sales(DAYS[0]))
+    assert table.read() is not None
+
+
+def test_a_small_table_is_read_whole_with_the_number_of_its_newest_commit(table: Table) -> None:
+    assert table.read() is None
+    for number, until in enumerate([None, DAYS[0]]):
+        row = pl.DataFrame({"id": [number], "at": [datetime(2024, 1, 1, 12)], "until": [until]})
+        assert table.append_after(number - 1 if number else None, row.cast({"until": pl.Date}))
+    stored = table.read()
+    assert stored is not None
+    commit, rows = stored
+    assert commit == table.version() == 1
+    assert_frame_equal(rows, table.scan().collect(), check_row_order=False)
+    assert set(rows["until"]) == {None, DAYS[0]}
 
 
 def write(table: Table, number: int, days: Sequence[date] | None, versioned: bool, column: str | None = None) -> None:
