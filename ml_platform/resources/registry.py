@@ -10,11 +10,11 @@ from typing import Any
 
 from ml_platform.errors import UserError
 from ml_platform.resources.mlflow_server import MlflowServer, is_server
-from ml_platform.resources.model_files import DESCRIPTION_FILE, MODEL_FILE
+from ml_platform.resources.model_files import DESCRIPTION_FILE, MODEL_FILE, is_model
 
 CHAMPION = "champion"
 USE_CASE_TAG, CUTOFF_TAG = "use_case", "cutoff"
-LEDGER_TAG, INPUTS_TAG = "ledger", "inputs"
+LEDGER_TAG, INPUTS_TAG, DIGEST_TAG = "ledger", "inputs", "model_sha256"
 EVALUATED_TAG = "evaluated_run"  # of a version that was trained once more: the run of the model that was judged
 SHOWN_VERSIONS = 5
 LARGEST = 2**31 - 1  # of the numbers that the column of MLflow's database holds; it fails on others
@@ -153,8 +153,11 @@ class Registry(MlflowServer):
             found = self._registry().search_model_versions(f"name = '{name}'", max_results=10_000)
         return sorted((self._version(one) for one in found), key=lambda one: one.number)
 
-    def missing_file(self, version: Version) -> str | None:
-        """A file without which a version cannot be read, or None; it is looked for in folders of this machine only."""
+    def spoilt(self, version: Version) -> str | None:
+        """What happened to the files of a version since they were stored, or None.
+
+        They are looked at in folders of this machine only, and for a change where the version has their digest.
+        """
         if is_server(self.uri):  # whose folders are those of another machine
             return None
         with self._reached():
@@ -164,10 +167,13 @@ class Registry(MlflowServer):
 
         if not is_local_uri(place):
             return None
-        folder = Path(local_file_uri_to_path(place))
-        return next(
-            (str(folder / name) for name in (DESCRIPTION_FILE, MODEL_FILE) if not (folder / name).exists()), None
-        )
+        folder, digest = Path(local_file_uri_to_path(place)), version.tags.get(DIGEST_TAG)
+        for file in (folder / DESCRIPTION_FILE, folder / MODEL_FILE):
+            if not file.exists():
+                return f"its file {file} is gone"
+        if digest is not None and not is_model(folder, digest):
+            return f"its files in {folder} were changed since they were stored"
+        return None
 
     def ledger_mark(self, name: str) -> str | None:
         """The id of the newest entry of the ledger that the champion's alias follows, None before the first."""

@@ -75,7 +75,7 @@ class AskedRegistry(Registry):
     crown = _asked(Registry.crown)
     version = _asked(Registry.version)
     versions = _asked(Registry.versions)
-    missing_file = _asked(Registry.missing_file)
+    spoilt = _asked(Registry.spoilt)
     ledger_mark = _asked(Registry.ledger_mark)
     mark_ledger = _asked(Registry.mark_ledger)
 

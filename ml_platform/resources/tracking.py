@@ -20,14 +20,13 @@ from ml_platform.resources.alive import kept_alive
 from ml_platform.resources.dagster_ui import WEBSERVER, run_page
 from ml_platform.resources.mlflow_server import MOST_TOLD, is_server
 from ml_platform.resources.model_files import is_model, model_digest, read_model
-from ml_platform.resources.registry import CUTOFF_TAG, USE_CASE_TAG, Registry, StoredModel
+from ml_platform.resources.registry import CUTOFF_TAG, DIGEST_TAG, USE_CASE_TAG, Registry, StoredModel
 from ml_platform.resources.trusted_types import TRUSTED_TYPES
 
 if TYPE_CHECKING:
     import polars as pl
 
 MODEL_TAG, DATA_VERSION_TAG = "published_model", "data_version"
-DIGEST_TAG = "model_sha256"
 LOGGED_MODEL = "models:/m-"  # how the address of a model begins that lies in a run
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 DAGSTER_RUN_TAG, PARENT_TAG = "dagster_run_id", "mlflow.parentRunId"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.report import Report
 from ml_platform.ml.training import TrainedModel, feature_columns, fit, rows_hash
-from ml_platform.resources.registry import CUTOFF_TAG, EVALUATED_TAG, USE_CASE_TAG, StoredModel, Version
+from ml_platform.resources.registry import CUTOFF_TAG, DIGEST_TAG, EVALUATED_TAG, USE_CASE_TAG, StoredModel, Version
 from ml_platform.stages import ledger
 from ml_platform.stages.evaluation import WARNINGS
 from ml_platform.stages.model import (
@@ -90,7 +90,9 @@ def registered(work: Work, candidate: Candidate, stored: StoredModel, part: Part
     """A model of the candidate's cutoff as a version, with what it was trained on, a part of the rows."""
     use_case, cutoff = work.use_case, candidate.cutoff
     tags = {USE_CASE_TAG: use_case.name, CUTOFF_TAG: cutoff or "", **trained_tags(split(use_case, cutoff), part)}
-    return work.registry.register(use_case.registry.name, stored, {**tags, **more})
+    kept = work.tracking.run_of(stored.run_id).tags
+    digest = {DIGEST_TAG: kept[DIGEST_TAG]} if DIGEST_TAG in kept else {}  # none of models stored by earlier versions
+    return work.registry.register(use_case.registry.name, stored, {**tags, **digest, **more})
 
 
 def _against(work: Work, book: ledger.Book, champion: Version | None, candidate: Candidate) -> str | None:

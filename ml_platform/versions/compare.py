@@ -51,7 +51,7 @@ def compare(work: Work, left: Version, right: Version) -> Comparison:
     for version in (left, right):
         run_of(work, version)
         if reason := misfit(work, version):
-            raise UserError(f"version {version.number} cannot be compared: {reason}; restore the features.")
+            raise UserError(f"version {version.number} cannot be compared: {reason}; restore it, or train it again.")
     newer = max(left, right, key=lambda one: (one.cutoff, one.number))
     cutoff = newer.cutoff or None
     rows = labelled_rows(work, cutoff, "hold_out")

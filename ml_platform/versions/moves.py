@@ -94,8 +94,8 @@ def misfit(work: Work, version: Version) -> str | None:
     schema = table.newest_schema() if table.exists() else {}
     if not version.inputs:
         return "it has no signature, which says what it takes"
-    if file := work.registry.missing_file(version):
-        return f"its file {file} is gone"
+    if reason := work.registry.spoilt(version):
+        return reason
     for name, kind in version.inputs.items():
         if name not in schema:
             return f"it needs the feature '{name}', which is gone"

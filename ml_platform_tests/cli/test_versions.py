@@ -73,7 +73,7 @@ def test_rollback_goes_down_the_line(registered: Project) -> None:
     assert champion(registered) == 3
 
 
-def test_a_move_does_not_wait_for_the_import_of_mlflow_after_that_of_dagster_nor_for_pyarrow(registered: Project) -> None:
+def test_a_move_waits_neither_for_mlflow_after_dagster_nor_for_pyarrow(registered: Project) -> None:
     code = """
 import sys
 from ml_platform.cli import app

@@ -20,9 +20,9 @@ from ml_platform.ml.preprocessing import matrix
 from ml_platform.ml.training import TrainedModel, pipeline
 from ml_platform.references import load
 from ml_platform.resources.model_files import DESCRIPTION_FILE, MODEL_FILE
-from ml_platform.resources.registry import CUTOFF_TAG, INPUTS_TAG, USE_CASE_TAG, StoredModel, Version
+from ml_platform.resources.registry import CUTOFF_TAG, DIGEST_TAG, INPUTS_TAG, USE_CASE_TAG, StoredModel, Version
 from ml_platform.resources.scoring_process import ScoringProcess
-from ml_platform.resources.tracking import DIGEST_TAG, ChangedModelError, Tracking
+from ml_platform.resources.tracking import ChangedModelError, Tracking
 from ml_platform.use_case import Task
 
 ROWS = pl.DataFrame(

@@ -13,9 +13,8 @@ from ml_platform.cli import app
 from ml_platform.cli.project import Project
 from ml_platform.errors import UserError
 from ml_platform.resources.model_files import DESCRIPTION_FILE, MODEL_FILE
-from ml_platform.resources.registry import Version
+from ml_platform.resources.registry import DIGEST_TAG, Version
 from ml_platform.resources.registry_process import AskedRegistry, RegistryProcess
-from ml_platform.resources.tracking import DIGEST_TAG
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.model import RECIPE_TAG
 from ml_platform.stages.opponent import opponent
@@ -87,9 +86,13 @@ def test_it_is_served_nowhere_and_told_in_a_sentence(
         f"the files of version 2 of {NAME}, run {work.version(2).run_id}, were changed since they were stored; "
         "roll back to another version, or train it again."
     )
-    for command in (("reproduce", f"{NAME}@2"), ("compare", NAME, "1", "2")):
+    compared = (
+        f"version 2 cannot be compared: its files in {folder_of(work, 2)} were changed since they were stored; "
+        "restore it, or train it again."
+    )
+    for command, told in ((("reproduce", f"{NAME}@2"), sentence), (("compare", NAME, "1", "2"), compared)):
         result = CliRunner().invoke(app, command)
-        assert (result.exit_code, result.stderr) == (2, f"ml-platform: {sentence}\n")
+        assert (result.exit_code, result.stderr) == (2, f"ml-platform: {told}\n")
     succeeded, outcome = run(project, NAME, "predictions", days=8)
     assert not succeeded
     assert sentence in str(outcome.errors)
@@ -201,7 +204,21 @@ def test_a_version_whose_files_are_gone_does_not_become_champion(work: Work, nam
                 with pytest.raises(UserError, match=f"^version 1 cannot be champion: its file {file} is gone; "):
                     move(there, 1, "so")
         file.touch()
-        assert asked.registry.missing_file(work.version(1)) is None
+        assert asked.registry.spoilt(replace(work.version(1), tags={})) is None
+
+
+@CHANGES
+def test_a_version_whose_files_were_changed_does_not_become_champion(
+    work: Work, change: Callable[[Work, int], None]
+) -> None:
+    change(work, 1)
+    told = f"version 1 cannot be champion: its files in {folder_of(work, 1)} were changed since they were stored; "
+    with RegistryProcess() as process:
+        for there in (work, replace(work, asked=AskedRegistry(work.tracking, process))):
+            for move in (promote, rollback):
+                with pytest.raises(UserError, match=f"^{told}restore it, or train it again"):
+                    move(there, 1, "so")
+    assert work.tracking.spoilt(work.version(2)) is None
 
 
 def test_files_that_are_not_on_this_machine_are_not_looked_for(work: Work, tmp_path: Path) -> None:
@@ -210,7 +227,7 @@ def test_files_that_are_not_on_this_machine_are_not_looked_for(work: Work, tmp_p
         work.tracking.version(NAME, int(client.create_model_version(NAME, place).version))
         for place in ("s3://bucket/model", str(tmp_path / "gone"))
     )
-    assert work.tracking.missing_file(there) is None
-    assert work.tracking.missing_file(gone) == str(tmp_path / "gone" / DESCRIPTION_FILE)
+    assert work.tracking.spoilt(there) is None
+    assert work.tracking.spoilt(gone) == f"its file {tmp_path / 'gone' / DESCRIPTION_FILE} is gone"
     served = work.tracking.model_copy(update={"uri": "http://127.0.0.1:9"})
-    assert served.missing_file(gone) is None
+    assert served.spoilt(gone) is None
