@@ -103,12 +103,17 @@ class Table:
         counted = files.group_by(key.alias(PARTITION)).agg(pl.col("num_records").sum())
         return dict(counted.iter_rows())
 
-    def newest_schema(self) -> pl.Schema:
-        """The columns of the file that was written last; one that is written no more stays in the table, all null."""
+    def newest_schema(self, partitions: Collection[date] | None = None) -> pl.Schema:
+        """The columns of the file that was written last, of all or of these partitions; without any, the table's.
+
+        A column that is written no more stays in the table, all null. That of the partitions is in no file.
+        """
         from deltalake import DeltaTable
 
         table = DeltaTable(self.address, storage_options=self.storage_options)
         files = pl.DataFrame(table.get_add_actions(flatten=True)).sort("modification_time")
+        if partitions is not None:
+            files = files.filter(pl.col(f"partition.{PARTITION}").is_in(list(partitions)))
         if files.is_empty():
             return pl.Schema(table.schema())
         file = f"{self.address}/{files['path'][-1]}"

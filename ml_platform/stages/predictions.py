@@ -58,8 +58,8 @@ def prepare(work: Work, keys: Keys) -> Prepared:
             inputs = work.read("features", given)
             counts = rows_by_partition(inputs)
             model = tracking.load_model(champion.address)
-            # a partition's feature may well be without any value: only one that the table lacks is gone
-            lacks = lacking(f"the champion, version {champion.number},", model.columns, inputs.columns, INSTEAD)
+            there = work.newest_columns("features", given)
+            lacks = lacking(f"the champion, version {champion.number},", model.columns, there, INSTEAD)
             if lacks is None:
                 rows = predict(use_case, model, champion, inputs, features_version(work))
         verdicts = [

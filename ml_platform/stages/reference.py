@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
+from pydantic import ValidationError
 
 from ml_platform.errors import UserError
 from ml_platform.io_managers.publishing import Key
@@ -47,7 +49,7 @@ def reference(work: Work, version: Version) -> Reference:
     """The reference of a version.
 
     Raises:
-        UserError: it was not trained here, or the features of then are gone.
+        UserError: it was not trained here, its use case is refused now, or the features of then are gone.
     """
     from deltalake.exceptions import DeltaError
 
@@ -59,7 +61,7 @@ def reference(work: Work, version: Version) -> Reference:
         )
     commit = int(run.tags[FEATURES_TAG])
     model = work.tracking.load_model(run.tags[MODEL_TAG])
-    then = replace(work, use_case=UseCase.model_validate(work.tracking.read_json(run.run_id, "use_case.json")))
+    then = replace(work, use_case=use_case_of(work, run.run_id)[0])
     if _cadence(then.use_case) != _cadence(work.use_case):
         raise UserError(
             f"version {version.number} was trained on partitions of another length; train and promote another one."
@@ -70,6 +72,24 @@ def reference(work: Work, version: Version) -> Reference:
         raise UserError(
             f"the features that version {version.number} was trained on, commit {commit}, cannot be read: {error}; "
             "train and promote another one."
+        ) from error
+
+
+def use_case_of(work: Work, run_id: str) -> tuple[UseCase, dict[str, Any]]:
+    """The use case that the model of a run was trained for, and as it was written.
+
+    Raises:
+        UserError: it is none that this version of the platform takes.
+    """
+    written = work.tracking.read_json(run_id, "use_case.json")
+    try:
+        return UseCase.model_validate(written), written
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "use case"
+        raise UserError(
+            f"use_case.json of run {run_id} is refused by this version of the platform: {where}: "
+            f"{first['msg'].rstrip('.')}; train again, restore the file, or go back to the version that wrote it."
         ) from error
 
 

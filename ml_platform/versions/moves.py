@@ -8,7 +8,6 @@ from typing import Any
 from ml_platform.errors import UserError
 from ml_platform.resources.registry import Version
 from ml_platform.stages import ledger
-from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.opponent import is_known
 from ml_platform.stages.work import Work
 
@@ -90,12 +89,11 @@ def misfit(work: Work, version: Version) -> str | None:
     """Why a version cannot be applied to the features as they are now, or not at all, or None."""
     if not is_known(version):
         return "it was put into MLflow by hand, and nothing says what it was trained on"
-    table = work.lake.table(asset_key(work.use_case, "features"))
-    schema = table.newest_schema() if table.exists() else {}
     if not version.inputs:
         return "it has no signature, which says what it takes"
     if reason := work.registry.spoilt(version):
         return reason
+    schema = work.newest_columns("features")
     for name, kind in version.inputs.items():
         if name not in schema:
             return f"it needs the feature '{name}', which is gone"

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
-from pydantic import ValidationError
 
 from ml_platform.errors import UserError
 from ml_platform.fingerprints import Recipe, recipe
@@ -23,6 +22,7 @@ from ml_platform.stages.model import (
     training_config,
 )
 from ml_platform.stages.recipes import load
+from ml_platform.stages.reference import use_case_of
 from ml_platform.stages.training_rows import Part, labelled_rows
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
@@ -47,22 +47,13 @@ def reproduce(work: Work, version: Version) -> Reproduction:
     """Train a version again from the recorded commit of the features, parameters and seed, with the code of now.
 
     Raises:
-        UserError: what it was made of is gone, or was never recorded.
+        UserError: what it was made of is gone, was never recorded, or is refused now.
     """
     from deltalake.exceptions import DeltaError
 
     run = run_of(work, version)
     before = load(work.lake, run.tags[RECIPE_TAG])
-    written = work.tracking.read_json(version.run_id, "use_case.json")
-    try:
-        use_case = UseCase.model_validate(written)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            f"use_case.json of run {version.run_id} is no use case of this version of the platform: "
-            f"{'.'.join(map(str, first['loc']))}: {first['msg'].rstrip('.')}; restore the file, or reproduce with the "
-            "version that wrote it."
-        ) from error
+    use_case, written = use_case_of(work, version.run_id)
     # the file lies in the tracking server, where others write too: it must not name what is imported here
     if changed := _not_as_trained(before, use_case, written):
         raise UserError(

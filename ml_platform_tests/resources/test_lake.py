@@ -213,6 +213,14 @@ def test_a_column_that_is_not_given_is_missing_in_the_new_rows_only(table: Table
     assert amounts(table) == {DAYS[0]: 1.0, DAYS[1]: None}
 
 
+def test_the_newest_columns_are_those_of_the_file_that_was_written_last(table: Table) -> None:
+    table.overwrite(sales(*DAYS[:2]), DAYS[:2])
+    table.overwrite(sales(DAYS[1]).drop("amount"), [DAYS[1]])
+    assert table.newest_schema().names() == table.newest_schema(DAYS[:2]).names() == ["id"]
+    assert table.newest_schema([DAYS[0]]).names() == ["id", "amount"]
+    assert table.newest_schema([DAYS[5]]).names() == table.scan().collect_schema().names()
+
+
 def test_a_table_without_partitions_is_replaced_with_its_columns(table: Table) -> None:
     table.overwrite(pl.DataFrame({"id": [1, 2], "size": [1.5, 2.5]}), None)
     table.overwrite(pl.DataFrame({"id": ["a"], "colour": ["red"]}), None)

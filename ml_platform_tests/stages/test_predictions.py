@@ -1,0 +1,31 @@
+"""The stage `predictions`: what the champion is not applied to."""
+
+from datetime import date
+
+import dagster as dg
+
+from ml_platform.cli.project import Project
+from ml_platform.cli.run import run_use_case
+from ml_platform_tests.tiny_project import reasons
+
+
+def test_a_day_without_a_feature_that_the_champion_needs_is_red_and_the_day_before_is_not(registered: Project) -> None:
+    table = registered.work("payments").lake.table(dg.AssetKey(["payments", "features"]))
+    rows, day = table.scan().collect(), date(2018, 4, 28)
+    table.overwrite(rows.filter(partition=day).drop("TX_AMOUNT"), [day], table.data_versions([day]))
+    assert "TX_AMOUNT" in table.scan([day]).collect_schema()  # as a column of the days before
+
+    def predicted(partition: str) -> dict[str, str]:
+        succeeded, outcome = run_use_case(
+            registered, "payments", partition, partition, stages=["predictions"], force=True, quiet=True
+        )
+        assert not outcome.errors
+        said = reasons(outcome, "predictions")
+        assert succeeded == (said == {})
+        return said
+
+    assert predicted("2018-04-27") == {}
+    assert predicted("2018-04-28") == {
+        "predicted": "the champion, version 3, needs the feature 'TX_AMOUNT', which is gone; restore it, or put a "
+        "version in its place that does without: ml-platform rollback or promote."
+    }
