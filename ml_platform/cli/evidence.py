@@ -23,6 +23,7 @@ from ml_platform.errors import UserError
 from ml_platform.exporter.dashboard import dashboard
 from ml_platform.exporter.rules import rules_file
 from ml_platform.stages import ledger
+from ml_platform.stages.book import COLUMNS
 from ml_platform.stages.cards import condition
 from ml_platform.stages.promotion import PAGE
 from ml_platform.stages.work import Work
@@ -133,7 +134,7 @@ def _champion(project: Project, work: Work) -> tuple[str, Files]:  # noqa: ARG00
     book = ledger.read(work)
     if book.last is None:
         return "There was no champion so far.", {}
-    history = pl.DataFrame([asdict(one) for one in book.entries], schema=ledger.COLUMNS).write_csv()
+    history = pl.DataFrame([asdict(one) for one in book.entries], schema=COLUMNS).write_csv()
     if book.last.version is None:
         return "There is no champion.", {"ledger.csv": history}
     version = work.version(book.last.version)

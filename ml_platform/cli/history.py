@@ -11,7 +11,7 @@ from rich.table import Table
 from ml_platform.cli.errors import told
 from ml_platform.cli.project import open_project
 from ml_platform.cli.target import use_case_target
-from ml_platform.stages.ledger import Entry
+from ml_platform.stages.book import Entry
 from ml_platform.versions import moves
 
 

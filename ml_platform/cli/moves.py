@@ -12,7 +12,7 @@ from ml_platform.cli.errors import told
 from ml_platform.resources.registry_process import AskedRegistry, RegistryProcess
 
 if TYPE_CHECKING:
-    from ml_platform.stages.ledger import Entry
+    from ml_platform.stages.book import Entry
     from ml_platform.stages.work import Work
 
 

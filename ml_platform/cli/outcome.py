@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from ml_platform.stages.attributes import rows_told
-from ml_platform.stages.ledger import Entry
+from ml_platform.stages.book import Entry
 from ml_platform.use_case import STAGES, Stage
 
 ONLY_FOR_THE_UI = (dg.TableSchemaMetadataValue, dg.MarkdownMetadataValue)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ml_platform.cli.outcome import Check, Outcome
 from ml_platform.partitions import span
-from ml_platform.stages.ledger import Entry
+from ml_platform.stages.book import Entry
 from ml_platform.use_case import METRICS, STAGES
 
 SHOWN_REFUSALS = 8

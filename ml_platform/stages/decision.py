@@ -10,6 +10,7 @@ from ml_platform.ml.report import Report
 from ml_platform.ml.training import TrainedModel, feature_columns, fit, rows_hash
 from ml_platform.resources.registry import CUTOFF_TAG, DIGEST_TAG, EVALUATED_TAG, USE_CASE_TAG, StoredModel, Version
 from ml_platform.stages import ledger
+from ml_platform.stages.book import Book
 from ml_platform.stages.evaluation import WARNINGS
 from ml_platform.stages.model import (
     HOLD_OUT_ROWS_TAG,
@@ -59,7 +60,7 @@ class Candidate:
     is_champion: Version | None
 
 
-def decide(work: Work, book: ledger.Book, champion: Version | None, candidate: Candidate) -> Decision | None:
+def decide(work: Work, book: Book, champion: Version | None, candidate: Candidate) -> Decision | None:
     """Register the model, and make it champion if nothing speaks against it; None if the ledger has grown meanwhile."""
     if against := _against(work, book, champion, candidate):
         return kept_back(work, book, candidate, against)
@@ -80,7 +81,7 @@ def decide(work: Work, book: ledger.Book, champion: Version | None, candidate: C
     return Decision(version, version.number, promoted=True, reason=reason)
 
 
-def kept_back(work: Work, book: ledger.Book, candidate: Candidate, reason: str) -> Decision:
+def kept_back(work: Work, book: Book, candidate: Candidate, reason: str) -> Decision:
     """The decision against a model, which is registered all the same."""
     version = candidate.is_champion or registered(work, candidate, candidate.stored, "train", {})
     return Decision(version, book.last.version if book.last else None, promoted=False, reason=reason)
@@ -95,7 +96,7 @@ def registered(work: Work, candidate: Candidate, stored: StoredModel, part: Part
     return work.registry.register(use_case.registry.name, stored, {**tags, **digest, **more})
 
 
-def _against(work: Work, book: ledger.Book, champion: Version | None, candidate: Candidate) -> str | None:
+def _against(work: Work, book: Book, champion: Version | None, candidate: Candidate) -> str | None:
     """What speaks against a promotion, as sentences, or None."""
     findings = {name: reason for name, reason in candidate.report.findings.items() if name not in WARNINGS}
     failed = [f"{name}: {reason}" for name, reason in {**findings, **candidate.gates}.items() if reason is not None]
@@ -111,7 +112,7 @@ def _against(work: Work, book: ledger.Book, champion: Version | None, candidate:
     return None
 
 
-def _left_alike(work: Work, book: ledger.Book, candidate: Candidate) -> list[int]:
+def _left_alike(work: Work, book: Book, candidate: Candidate) -> list[int]:
     """The versions that were rolled back from and are this model, of the same rows with the same predictions."""
     if not (left := book.left_versions):
         return []

@@ -8,11 +8,12 @@ from typing import Any
 from ml_platform.errors import UserError
 from ml_platform.resources.registry import Version
 from ml_platform.stages import ledger
+from ml_platform.stages.book import Book, Entry
 from ml_platform.stages.opponent import is_known
 from ml_platform.stages.work import Work
 
 
-def promote(work: Work, number: int, why: str, until: date | None = None) -> ledger.Entry:
+def promote(work: Work, number: int, why: str, until: date | None = None) -> Entry:
     """Make a version champion, whatever its gates say; up to `until` no model takes its place by itself.
 
     Raises:
@@ -31,7 +32,7 @@ def promote(work: Work, number: int, why: str, until: date | None = None) -> led
             return made
 
 
-def rollback(work: Work, to: int | None, why: str) -> ledger.Entry:
+def rollback(work: Work, to: int | None, why: str) -> Entry:
     """Make an earlier version champion again, by default the one before it that was not rolled back from.
 
     The version that is left does not become champion by itself again.
@@ -56,7 +57,7 @@ def rollback(work: Work, to: int | None, why: str) -> ledger.Entry:
             return made
 
 
-def history(work: Work, as_of: date | None = None) -> list[ledger.Entry]:
+def history(work: Work, as_of: date | None = None) -> list[Entry]:
     """All moves, the oldest first, or only that by which the champion of the end of a day was put in place."""
     book = ledger.read(work)
     if as_of is None:
@@ -65,7 +66,7 @@ def history(work: Work, as_of: date | None = None) -> list[ledger.Entry]:
     return [found] if found else []
 
 
-def shown(entry: ledger.Entry) -> dict[str, Any]:
+def shown(entry: Entry) -> dict[str, Any]:
     """A move as JSON can hold it."""
     document = {
         name: str(value) if name in {"at", "until"} and value else value for name, value in asdict(entry).items()
@@ -104,7 +105,7 @@ def misfit(work: Work, version: Version) -> str | None:
     return None
 
 
-def _written(work: Work, book: ledger.Book, made: ledger.Entry) -> bool:
+def _written(work: Work, book: Book, made: Entry) -> bool:
     """Whether a move was made; where its alias could not follow, it is in the ledger all the same, and that is told."""
     try:
         return ledger.write(work, book, made)

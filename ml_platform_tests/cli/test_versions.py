@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from ml_platform.cli import app
 from ml_platform.cli.project import Project
 from ml_platform.stages import ledger
+from ml_platform.stages.book import COLUMNS
 from ml_platform.stages.model import PREDICTIONS_TAG
 from ml_platform_tests.tiny_project import told
 
@@ -38,7 +39,7 @@ def test_promote_moves_the_champion_and_prints_the_entry(registered: Project) ->
     assert result.output == f"Version 1 is champion now, after version 3, until {until} whatever comes.\n"
     assert champion(registered) == 1
     entry = told("promote", "payments", "2", "--why", "rather this one")
-    assert set(entry) == set(ledger.COLUMNS)
+    assert set(entry) == set(COLUMNS)
     assert (entry["event"], entry["version"], entry["from_version"]) == ("overridden", 2, 1)
     assert (entry["until"], entry["gates"]) == (None, {})
 

@@ -21,7 +21,7 @@ from ml_platform.resources.lake import Lake
 from ml_platform.resources.registry import Version
 from ml_platform.resources.tracking import Tracking
 from ml_platform.stages import ledger
-from ml_platform.stages.ledger import Book, Entry, Event
+from ml_platform.stages.book import Book, Entry, Event
 from ml_platform.stages.work import Work
 from ml_platform.versions.moves import promote, rollback
 
