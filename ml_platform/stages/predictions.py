@@ -10,6 +10,7 @@ from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.contract import PARTITION
 from ml_platform.ml.training import TrainedModel
 from ml_platform.resources.registry import Version
+from ml_platform.stages import ledger
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs, row_count
 from ml_platform.stages.chunks import of
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition, Verdict
@@ -19,6 +20,7 @@ from ml_platform.stages.validated_data import rows_by_partition
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
 
+NO_FEATURES = "there are no features; materialize features first."
 INSTEAD = "put a version in its place that does without: ml-platform rollback or promote"
 
 
@@ -53,17 +55,18 @@ def prepare(work: Work, keys: Keys) -> Prepared:
 
     def compute(due: Keys) -> Iterator[Computed]:
         given = [key for key in due if features[key]]
-        rows, counts, lacks = pl.DataFrame(), dict[Key, int](), None
+        rows, counts = pl.DataFrame(), dict[Key, int]()
+        problem = None if champion else _without_champion(work)
         if champion is not None and given:
             inputs = work.read("features", given)
             counts = rows_by_partition(inputs)
             model = tracking.load_model(champion.address)
             there = work.newest_columns("features", given)
-            lacks = lacking(f"the champion, version {champion.number},", model.columns, there, INSTEAD)
-            if lacks is None:
+            problem = lacking(f"the champion, version {champion.number},", model.columns, there, INSTEAD)
+            if problem is None:
                 rows = predict(use_case, model, champion, inputs, features_version(work))
         verdicts = [
-            Verdict("predicted", key, _reason(champion, use_case, counts.get(key, 0), lacks), acceptable=False)
+            Verdict("predicted", key, problem if counts.get(key) or champion is None else NO_FEATURES, acceptable=False)
             for key in due
         ]
         shown = {"model_version": champion.number, "model_cutoff": champion.cutoff} if champion else {}
@@ -99,7 +102,9 @@ def predict(
     return rows.with_columns(pl.concat_str(pl.lit(name), *contract.key, separator="-").alias("prediction_id"))
 
 
-def _reason(champion: Version | None, use_case: UseCase, rows: int, lacks: str | None) -> str | None:
-    if champion is None:
-        return f"{use_case.registry.name} has no champion: no model has passed its gates yet; look at promotion."
-    return lacks if rows else "there are no features; materialize features first."
+def _without_champion(work: Work) -> str:
+    name, last = work.use_case.registry.name, ledger.read(work).last
+    if last is None:
+        return f"{name} has no champion: no model has passed its gates yet; look at promotion."
+    why = last.why if last.version is None else f"MLflow has none, and the ledger says version {last.version}"
+    return f"{name} has no champion any more: {why}; put one in its place: ml-platform promote or rollback."

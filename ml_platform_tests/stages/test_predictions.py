@@ -3,9 +3,12 @@
 from datetime import date
 
 import dagster as dg
+from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
 from ml_platform.cli.run import run_use_case
+from ml_platform.resources.registry import CHAMPION
+from ml_platform.stages import ledger
 from ml_platform_tests.tiny_project import reasons
 
 
@@ -29,3 +32,19 @@ def test_a_day_without_a_feature_that_the_champion_needs_is_red_and_the_day_befo
         "predicted": "the champion, version 3, needs the feature 'TX_AMOUNT', which is gone; restore it, or put a "
         "version in its place that does without: ml-platform rollback or promote."
     }
+
+
+def test_a_champion_that_is_gone_is_not_called_one_that_never_was(registered: Project) -> None:
+    work = registered.work("payments")
+    MlflowClient(work.tracking.uri).delete_registered_model_alias("payments", CHAMPION)
+
+    def predicted() -> str:
+        _, outcome = run_use_case(
+            registered, "payments", "2018-04-28", "2018-04-28", stages=["predictions"], force=True, quiet=True
+        )
+        return reasons(outcome, "predictions")["predicted"]
+
+    told = "payments has no champion any more: {}; put one in its place: ml-platform promote or rollback."
+    assert predicted() == told.format("MLflow has none, and the ledger says version 3")
+    ledger.settled(work)
+    assert predicted() == told.format("the alias was moved in MLflow")
