@@ -35,6 +35,6 @@ def print_entry(entry: "Entry", *, as_json: bool) -> None:
     """Print a move that was made."""
     from ml_platform.versions.moves import shown
 
-    before = f", after version {entry.from_version}" if entry.from_version else ""
+    before = f", after version {entry.from_version}" if entry.from_version not in {None, entry.version} else ""
     held = f", until {entry.until} whatever comes" if entry.until else ""
     typer.echo(json.dumps(shown(entry)) if as_json else f"Version {entry.version} is champion now{before}{held}.")

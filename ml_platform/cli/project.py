@@ -117,8 +117,8 @@ def home_of(folder: Path) -> Path:
 def environment(folder: Path) -> dict[str, str]:
     """Where and how a project stores everything, unless the environment says so; dagster.yaml is copied there."""
     home = home_of(folder)
-    dagster_home = Path(os.environ.get("DAGSTER_HOME", home / "dagster"))
-    if "DAGSTER_HOME" not in os.environ:
+    dagster_home = Path(os.environ.get("DAGSTER_HOME") or home / "dagster")
+    if not os.environ.get("DAGSTER_HOME"):
         dagster_home.mkdir(parents=True, exist_ok=True)
         own = folder / "dagster.yaml"
         settings, copy = own.read_bytes() if own.exists() else INSTANCE.encode(), dagster_home / "dagster.yaml"

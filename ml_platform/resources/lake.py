@@ -123,6 +123,9 @@ class Table:
         """The number of the newest commit and all its rows, of a small table; None if nothing was ever written.
 
         By the query engine of delta-rs: to scan a Delta table Polars imports PyArrow, which takes a tenth of a second.
+
+        Raises:
+            OSError: a file of it is gone or spoilt.
         """
         from deltalake import DeltaTable, QueryBuilder
         from deltalake.exceptions import TableNotFoundError
@@ -131,8 +134,11 @@ class Table:
             table = DeltaTable(self.address, storage_options=self.storage_options)
         except TableNotFoundError:
             return None
-        rows = QueryBuilder().register("stored", table).execute("SELECT * FROM stored")
-        return table.version(), pl.DataFrame(rows)
+        try:
+            rows = pl.DataFrame(QueryBuilder().register("stored", table).execute("SELECT * FROM stored"))
+        except pl.exceptions.ComputeError as error:
+            raise OSError(f"{self.address} cannot be read, {error}") from error
+        return table.version(), rows
 
     def scan(self, partitions: Iterable[date] | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions, or of all: as they are, or as they were at a commit.
@@ -200,7 +206,13 @@ class Table:
             once = CommitProperties(max_commit_retries=0)
             settings = CONFIGURATION | {"delta.appendOnly": "true"} if version is None else None
             write_deltalake(
-                table, rows, mode=mode, configuration=settings, commit_properties=once, storage_options=options
+                table,
+                rows,
+                mode=mode,
+                schema_mode="merge",  # a column that somebody has added stays empty
+                configuration=settings,
+                commit_properties=once,
+                storage_options=options,
             )
         except DeltaError as error:
             if not _is_of_another_writer(error):

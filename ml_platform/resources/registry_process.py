@@ -9,8 +9,10 @@ from contextlib import suppress
 from functools import wraps
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pickle import dumps, loads
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
+from ml_platform.errors import UserError
 from ml_platform.resources import own_process
 from ml_platform.resources.mlflow_server import import_registry
 from ml_platform.resources.registry import Registry
@@ -96,5 +98,14 @@ def serve(asking: Connection) -> None:
             try:
                 answer = method(registry, *arguments, **named), None
             except Exception as error:  # whatever it is, it is for who asks
-                answer = None, error
+                answer = None, _sendable(error)
             asking.send(answer)
+
+
+def _sendable(error: Exception) -> Exception:
+    """An error, or what it says where the other end could not make it again."""
+    try:
+        loads(dumps(error))  # noqa: S301 - our own
+    except Exception:
+        return UserError(f"MLflow cannot do it: {error}")
+    return error

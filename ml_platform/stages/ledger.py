@@ -8,6 +8,7 @@ On one machine moves are made one at a time; elsewhere a move may be looked at b
 import fcntl
 import getpass
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,7 +22,7 @@ import dagster as dg
 import polars as pl
 
 from ml_platform.errors import UserError
-from ml_platform.resources.registry import USE_CASE_TAG, UnknownVersionError, Version
+from ml_platform.resources.registry import LEDGER_TAG, USE_CASE_TAG, UnknownVersionError, Version
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.book import COLUMNS, Book, Entry, Event
 from ml_platform.stages.definition import Verdict
@@ -34,16 +35,20 @@ SETTLES_SECONDS = 1.0
 
 
 class Settled(NamedTuple):
-    """The ledger and the champion; the move that was completed; whether the alias was moved by hand, as a sentence."""
+    """The ledger and the champion; the move that was completed; whether the alias was moved by hand, as a sentence.
+
+    `followed` says that the alias had been moved before the move was completed, which only the mark lacked.
+    """
 
     book: Book
     champion: Version | None
     completed: Entry | None
     moved: str | None
+    followed: bool = False
 
 
-class SharedRegistryError(UserError):
-    """Another use case has registered models under the same name."""
+class LedgerError(UserError):
+    """The ledger and the registry are not of each other: nothing was written, no alias was moved."""
 
 
 def ledger_key(use_case: str) -> dg.AssetKey:
@@ -84,11 +89,19 @@ def entry(
         version=version.number if version else None,
         from_version=last.version if last else None,
         cutoff=version.cutoff if version else "",
-        by=by or getpass.getuser(),
+        by=by or user(),
         why=why,
         dagster_run=work.context.run.run_id if work.context else None,
         **more,
     )
+
+
+def user() -> str:
+    """Whoever runs this: the name that the environment or the system knows, else the number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # such as a container's user
+        return str(os.getuid())
 
 
 def write(work: Work, book: Book, entry: Entry) -> bool:
@@ -133,26 +146,37 @@ def follow(work: Work, entry: Entry) -> Version | None:
         entry = newest
 
 
-def settled(work: Work) -> Settled:
+def settled(work: Work, *, begin_anew: bool = False) -> Settled:
     """The ledger and the champion that it says.
 
-    A move that was cut off is completed, one made by hand in MLflow is entered.
+    A move that was cut off is completed, one made by hand in MLflow is entered. Whoever has a new model in a registry
+    that has lost all others may `begin_anew`; anyone else may be looking at the wrong registry.
 
     Raises:
-        SharedRegistryError: the champion is of another use case.
+        LedgerError: the champion is of another use case, or the ledger or the registry has lost what the other knows.
     """
     with _one_at_a_time(work):
-        return _settled(work)
+        return _settled(work, begin_anew=begin_anew)
 
 
-def _settled(work: Work) -> Settled:
-    name, completed, last_look = work.use_case.registry.name, None, False
+def _settled(work: Work, *, begin_anew: bool) -> Settled:
+    name, completed, followed, last_look = work.use_case.registry.name, None, False, False
     while True:
         # in the order opposite to that of a move: one that others make meanwhile looks cut off, and not made by hand
         mark, champion, book = work.registry.ledger_mark(name), work.registry.champion(name), read(work)
         _check_own(work, champion)
-        last, gone = book.last, False
-        if last is not None and last.version is not None and mark != last.id:
+        marked = _marked(work, book, mark)
+        if not begin_anew:
+            _check_registry(work, book, mark)
+        last, gone, number = book.last, False, champion.number if champion else None
+        # an alias that is neither where the move began nor where it leads to was moved by hand after it
+        if (
+            last is not None
+            and last.version is not None
+            and mark != last.id
+            and number in {last.version, marked.version if marked else None}
+        ):
+            followed = number == last.version
             try:
                 champion = follow(work, last)
             except UnknownVersionError:
@@ -162,7 +186,7 @@ def _settled(work: Work) -> Settled:
                 last = book.last
         recorded = last.version if last else None
         if (champion.number if champion else None) == recorded:
-            return Settled(book, champion, completed, None)
+            return Settled(book, champion, completed, None, followed)
         if not last_look:  # on another machine a slow move may be about to put right what it has overtaken
             last_look = True
             sleep(SETTLES_SECONDS)
@@ -171,15 +195,38 @@ def _settled(work: Work) -> Settled:
         why, reason = _moved(recorded, champion, gone=gone)
         if _write(work, book, entry(work, book, "moved_in_mlflow", champion, why, by="unknown")):
             _tell(work, reason)
-            return Settled(read(work), champion, completed, reason)
+            return Settled(read(work), champion, completed, reason, followed)
 
 
 def _check_own(work: Work, champion: Version | None) -> None:
     owner = champion.tags.get(USE_CASE_TAG) if champion else None
     if owner not in {None, work.use_case.name}:
-        raise SharedRegistryError(
+        raise LedgerError(
             f"the champion of {work.use_case.registry.name} is a model of the use case {owner}; "
             f"give {work.use_case.name} a registry.name of its own."
+        )
+
+
+def _marked(work: Work, book: Book, mark: str | None) -> Entry | None:
+    """The entry that the alias follows by the registry's mark, None before the first."""
+    found = next((one for one in book.entries if one.id == mark), None)
+    if mark is not None and found is None:  # an older ledger must not say who is champion
+        name = work.use_case.registry.name
+        raise LedgerError(
+            f"the ledger of {work.use_case.name} lacks the move that the champion of {name} in MLflow follows: it is "
+            f"older, or another one; restore {work.lake.address(ledger_key(work.use_case.name))}, or, if it is lost, "
+            f"remove the tag '{LEDGER_TAG}' of {name} in MLflow to begin a new one."
+        )
+    return found
+
+
+def _check_registry(work: Work, book: Book, mark: str | None) -> None:
+    name, last = work.use_case.registry.name, book.last
+    if mark is None and last is not None and last.version is not None and not work.registry.versions(name):
+        raise LedgerError(
+            f"MLflow at {work.registry.address} has no version of {name}, and version {last.version} is champion in "
+            "the ledger; name the right one in MLFLOW_TRACKING_URI or restore its database, or, if it is lost, train "
+            "again."
         )
 
 

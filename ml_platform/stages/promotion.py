@@ -117,8 +117,8 @@ def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdic
     moved_by_hand: str | None = None
     for _ in range(ATTEMPTS):
         try:
-            book, champion, _, moved = ledger.settled(work)
-        except ledger.SharedRegistryError as error:
+            book, champion, _, moved, _ = ledger.settled(work, begin_anew=True)
+        except ledger.LedgerError as error:
             return [Verdict("evaluated", cutoff, str(error), acceptable=False)], None
         moved_by_hand = moved_by_hand or moved
         versions = {one.number: one for one in work.registry.versions(use_case.registry.name)}

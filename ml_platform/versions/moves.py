@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from ml_platform.errors import UserError
-from ml_platform.resources.registry import Version
+from ml_platform.resources.registry import USE_CASE_TAG, Version
 from ml_platform.stages import ledger
 from ml_platform.stages.book import Book, Entry
 from ml_platform.stages.opponent import is_known
@@ -16,17 +16,21 @@ from ml_platform.stages.work import Work
 def promote(work: Work, number: int, why: str, until: date | None = None) -> Entry:
     """Make a version champion, whatever its gates say; up to `until` no model takes its place by itself.
 
+    Given for the champion, it sets or lifts `until`.
+
     Raises:
-        UserError: there is no such version, it is champion already, it no longer fits the features, no reason is
-            given, or the day is over.
+        UserError: there is no such version, it is champion already up to then, it no longer fits the features, no
+            reason is given, or the day is over.
     """
-    if until is not None and until < datetime.now(UTC).date():
+    today = datetime.now(UTC).date()
+    if until is not None and until < today:
         raise UserError(f"{until} is over; give a later day, or none.")
     while True:
-        book, champion, completed, _ = ledger.settled(work)
+        book, champion, completed, *_ = ledger.settled(work)
         if completed and (completed.event, completed.version, completed.until) == ("overridden", number, until):
             return completed  # this order was cut off, and is given again
-        version = _movable(work, champion, number, why)
+        held = book.last.until if book.last and book.last.holds(today) else None
+        version = _movable(work, champion if until == held else None, number, why)
         made = ledger.entry(work, book, "overridden", version, why.strip(), until=until)
         if _written(work, book, made):
             return made
@@ -41,9 +45,13 @@ def rollback(work: Work, to: int | None, why: str) -> Entry:
         UserError: there is nothing to roll back to, the version no longer fits the features, or no reason is given.
     """
     while True:
-        book, champion, completed, _ = ledger.settled(work)
+        book, champion, completed, _, followed = ledger.settled(work)
         if completed and completed.event == "rolled_back" and to in {None, completed.version}:
-            return completed  # this order was cut off, and is given again: one more would go back twice
+            # this order was cut off, and is given again: one more would go back twice. What somebody else orders who
+            # saw the alias moved is another one
+            same = (completed.by, completed.why) == (ledger.user(), why.strip())
+            if same or to is not None or not followed:
+                return completed
         if champion is None and to is None:
             raise UserError(
                 f"{work.use_case.registry.name} has no champion to roll back from; say which one: --to VERSION."
@@ -90,6 +98,8 @@ def misfit(work: Work, version: Version) -> str | None:
     """Why a version cannot be applied to the features as they are now, or not at all, or None."""
     if not is_known(version):
         return "it was put into MLflow by hand, and nothing says what it was trained on"
+    if (owner := version.tags.get(USE_CASE_TAG, work.use_case.name)) != work.use_case.name:
+        return f"it is a model of the use case {owner}"
     if not version.inputs:
         return "it has no signature, which says what it takes"
     if reason := work.registry.spoilt(version):
@@ -114,7 +124,7 @@ def _written(work: Work, book: Book, made: Entry) -> bool:
         if last is None or last.id != made.id:
             raise
         raise UserError(
-            f"version {made.version} is champion in the ledger, and the alias in MLflow has not followed "
+            f"version {made.version} is champion in the ledger, and MLflow or Dagster could not follow "
             f"({type(error).__name__}); mend that, and the next run or the same order completes it."
         ) from error
 
@@ -122,6 +132,10 @@ def _written(work: Work, book: Book, made: Entry) -> bool:
 def _movable(work: Work, champion: Version | None, number: int, why: str) -> Version:
     if not why.strip():
         raise UserError('say why: --why "...", or why in a job.')
+    try:
+        why.encode()
+    except UnicodeEncodeError:
+        raise UserError("the reason is not written in UTF-8; write it so, or in ASCII.") from None
     version = work.version(number)
     if champion is not None and champion.number == number:
         raise UserError(f"version {number} is champion already.")

@@ -213,6 +213,14 @@ def test_a_column_that_is_not_given_is_missing_in_the_new_rows_only(table: Table
     assert amounts(table) == {DAYS[0]: 1.0, DAYS[1]: None}
 
 
+def test_a_small_table_of_which_a_file_is_gone_is_an_error_of_files(table: Table) -> None:
+    table.append(pl.DataFrame({"id": [1]}))
+    (file,) = Path(table.address).glob("*.parquet")
+    file.unlink()
+    with pytest.raises(OSError, match=f"^{table.address} cannot be read, "):
+        table.read()
+
+
 def test_the_newest_columns_are_those_of_the_file_that_was_written_last(table: Table) -> None:
     table.overwrite(sales(*DAYS[:2]), DAYS[:2])
     table.overwrite(sales(DAYS[1]).drop("amount"), [DAYS[1]])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.cli.project import Project
+from ml_platform.errors import UserError
 from ml_platform.resources.registry import UnknownVersionError
 from ml_platform.resources.registry_process import AskedRegistry, RegistryProcess
 from ml_platform.resources.tracking import Tracking
@@ -51,6 +52,11 @@ def test_an_error_there_is_raised_here_and_the_next_question_answered(
     with pytest.raises(UnknownVersionError, match="has no version 9; the newest are 1, 2, 3"):
         there.version("payments", 9)
     assert there.version("payments", 3).number == 3
+
+
+def test_an_error_that_cannot_be_sent_comes_with_its_words(process: RegistryProcess) -> None:
+    with pytest.raises(UserError, match=r"^MLflow cannot do it: .* 'elsewhere://here'"):
+        AskedRegistry(Tracking(uri="elsewhere://here", artifacts="nowhere"), process).versions("payments")
 
 
 def test_a_server_that_is_away_is_the_same_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

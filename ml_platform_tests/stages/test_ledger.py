@@ -1,12 +1,16 @@
 """The ledger only grows, by one writer at a time, and says how to go back down the line of champions."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
+from unittest.mock import Mock
 
 import dagster as dg
 import polars as pl
@@ -145,7 +149,7 @@ def test_two_people_at_once_both_get_their_way_one_after_the_other(registered: P
     champion = work.tracking.champion("payments")
     assert champion is not None
     assert champion.number == entries[-1].version
-    assert ledger.settled(work) == (ledger.read(work), champion, None, None)
+    assert ledger.settled(work) == (ledger.read(work), champion, None, None, False)
 
 
 @pytest.fixture
@@ -184,7 +188,7 @@ def test_a_move_that_others_make_meanwhile_is_not_taken_for_one_by_hand(
         return found
 
     monkeypatch.setattr(Tracking, "champion", early)
-    found, champion, _, moved = ledger.settled(work)
+    found, champion, _, moved, _ = ledger.settled(work)
     assert moved is None
     assert champion is not None
     assert champion.number == 1
@@ -232,20 +236,72 @@ def test_a_ledger_with_a_further_column_is_read(registered: Project) -> None:
     assert ledger.read(work).entries == before
 
 
+def test_a_move_is_written_though_the_table_has_a_further_column(registered: Project) -> None:
+    work = registered.work("payments")
+    before = ledger.read(work).entries
+    DeltaTable(work.lake.table(ledger.ledger_key("payments")).address).alter.add_columns(Field("ticket", "string"))
+    made = rollback(work, None, "complaints")
+    assert ledger.read(work).entries == [*before, made]
+
+
+def alias(work: Work) -> int:
+    champion = work.registry.champion("payments")
+    assert champion is not None
+    return champion.number
+
+
+@pytest.mark.parametrize(
+    "lost", [lambda table: table.restore(1), lambda table: shutil.rmtree(table.table_uri.removeprefix("file://"))]
+)
+def test_a_ledger_that_lacks_what_mlflow_follows_moves_nothing(
+    registered: Project, lost: Callable[[DeltaTable], object]
+) -> None:
+    work = registered.work("payments")
+    address = work.lake.address(ledger.ledger_key("payments"))
+    lost(DeltaTable(address))
+    left = ledger.read(work)
+    told = (
+        rf"^the ledger of payments lacks the move that .* restore {address}, or, if it is lost, remove the tag 'ledger'"
+    )
+    for order in (lambda: rollback(work, None, "complaints"), lambda: promote(work, 1, "in a hurry")):
+        with pytest.raises(ledger.LedgerError, match=told):
+            order()
+    assert (alias(work), ledger.read(work)) == (3, left)
+    MlflowClient(work.tracking.uri).delete_registered_model_tag("payments", "ledger")
+    found = ledger.settled(work)
+    assert found.champion is not None
+    assert found.book.last is not None
+    assert (found.champion.number, found.book.last.version) == (3, 3)
+
+
+def test_who_looks_at_another_mlflow_spoils_no_ledger(registered: Project) -> None:
+    work = registered.work("payments")
+    held = promote(work, 2, "it is known", datetime.now(UTC).date())
+    uri = f"sqlite:///{registered.folder / 'typo.db'}"
+    elsewhere = replace(work, tracking=work.tracking.model_copy(update={"uri": uri}))
+    told = (
+        r"^MLflow at sqlite:.* has no version of payments, and version 2 is champion in the ledger; name the right one"
+    )
+    with pytest.raises(ledger.LedgerError, match=told):
+        rollback(elsewhere, None, "complaints")
+    assert ledger.read(work).last == held
+    assert rollback(work, None, "complaints").version == 3
+
+
 def test_a_lost_registry_is_entered_once(registered: Project) -> None:
     (registered.folder / ".ml_platform" / "mlflow.db").unlink()
     work = registered.work("payments")
-    found, champion, _, reason = ledger.settled(work)
+    found, champion, _, reason, _ = ledger.settled(work, begin_anew=True)
     assert champion is None
     assert reason is not None
     assert reason.startswith("MLflow has no version 3 any more, which was champion; none is now")
     assert found.last is not None
     assert (found.last.event, found.last.version, found.last.from_version) == ("moved_in_mlflow", None, 3)
-    assert ledger.settled(work) == (found, None, None, None)
+    assert ledger.settled(work) == (found, None, None, None, False)
 
 
 def test_nothing_was_ever_promoted(payments: Project) -> None:
-    assert ledger.settled(payments.work("payments")) == (Book(None, []), None, None, None)
+    assert ledger.settled(payments.work("payments")) == (Book(None, []), None, None, None, False)
 
 
 def test_who_looks_while_others_move_takes_no_move_for_one_by_hand(registered: Project) -> None:
@@ -286,7 +342,7 @@ def test_an_order_that_was_cut_off_and_is_given_again_is_one_order(
     assert (back.event, back.version, back.from_version) == ("rolled_back", 2, 3)
     up = order(lambda: promote(work, 3, "it was not the model"))
     assert (up.event, up.version, up.from_version) == ("overridden", 3, 2)
-    found, champion, completed, _ = ledger.settled(work)
+    found, champion, completed, *_ = ledger.settled(work)
     assert found.entries[3:] == [back, up]
     assert champion is not None
     assert (champion.number, completed) == (3, None)
@@ -310,7 +366,7 @@ def test_the_check_says_at_once_that_the_alias_was_moved_whoever_notices(registe
 def test_a_champion_of_another_use_case_is_not_moved(registered: Project) -> None:
     client = MlflowClient(registered.work("payments").tracking.uri)
     client.set_model_version_tag("payments", "3", "use_case", "refunds")
-    with pytest.raises(ledger.SharedRegistryError, match=r"^the champion of payments is a model of the use case ref"):
+    with pytest.raises(ledger.LedgerError, match=r"^the champion of payments is a model of the use case ref"):
         rollback(registered.work("payments"), None, "complaints")
     assert [one.event for one in ledger.read(registered.work("payments")).entries] == ["promoted"] * 3
 
@@ -322,3 +378,67 @@ def test_a_champion_that_mlflow_has_lost_is_replaced_by_the_version_that_is_name
         rollback(work, None, "it is gone")
     made = rollback(work, 2, "it is gone")
     assert (made.event, made.version, made.from_version) == ("rolled_back", 2, None)
+
+
+def test_a_version_of_another_use_case_does_not_become_champion(registered: Project) -> None:
+    work = registered.work("payments")
+    MlflowClient(work.tracking.uri).set_model_version_tag("payments", "2", "use_case", "refunds")
+    with pytest.raises(UserError, match=r"^version 2 cannot be champion: it is a model of the use case refunds; "):
+        rollback(work, 2, "complaints")
+    assert alias(work) == 3
+
+
+def test_an_order_is_not_taken_for_the_one_before_it_that_only_lacks_its_mark(registered: Project) -> None:
+    work = registered.work("payments")
+    first = rollback(work, None, "complaints")
+    MlflowClient(work.tracking.uri).delete_registered_model_tag("payments", "ledger")
+    second = rollback(work, None, "2 is bad, too")
+    assert (second.version, second.from_version) == (1, 2)
+    assert ledger.read(work).entries[3:] == [first, second]
+
+
+def test_an_order_that_had_no_effect_yet_is_the_one_that_another_gives(
+    registered: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = registered.work("payments")
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracking, "crown", Mock(side_effect=ConnectionError))
+        with pytest.raises(UserError, match="MLflow or Dagster could not follow"):
+            rollback(work, None, "complaints")
+    assert rollback(work, None, "3 is bad").why == "complaints"
+    assert alias(work) == 2
+
+
+def test_an_alias_that_was_moved_after_an_order_was_cut_off_stays_and_is_entered(
+    registered: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = registered.work("payments")
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracking, "crown", Mock(side_effect=ConnectionError))
+        with pytest.raises(UserError, match="could not follow"):
+            promote(work, 1, "in a hurry")
+    MlflowClient(work.tracking.uri).set_registered_model_alias("payments", "champion", "2")
+    found = ledger.settled(work)
+    moves = [(one.event, one.from_version, one.version) for one in found.book.entries[3:]]
+    assert moves == [("overridden", 3, 1), ("moved_in_mlflow", 1, 2)]
+    assert alias(work) == 2
+    assert ledger.settled(work).moved is None
+
+
+def test_a_promotion_of_the_champion_sets_and_lifts_how_long_it_holds(registered: Project) -> None:
+    work, today = registered.work("payments"), datetime.now(UTC).date()
+    held = [promote(work, 3, "wait for the audit", until) for until in (today, today + timedelta(days=9), None)]
+    assert [(one.version, one.from_version, one.until) for one in held][::2] == [(3, 3, today), (3, 3, None)]
+    with pytest.raises(UserError, match=r"^version 3 is champion already"):
+        promote(work, 3, "once more")
+    assert rollback(work, None, "complaints").version == 2
+
+
+def test_whoever_has_no_name_is_entered_by_number(registered: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", Mock(side_effect=KeyError("uid not found: 12345")))
+    assert rollback(registered.work("payments"), None, "complaints").by == str(os.getuid())
+
+
+def test_a_reason_that_no_table_holds_is_a_sentence(registered: Project) -> None:
+    with pytest.raises(UserError, match=r"^the reason is not written in UTF-8; "):
+        rollback(registered.work("payments"), None, "\udcff")
