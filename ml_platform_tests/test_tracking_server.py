@@ -43,7 +43,7 @@ def test_all_stages_and_moves_with_a_tracking_server_that_keeps_the_files(
         (page,) = project.instance.fetch_materializations(dg.AssetKey(["served", "promotion"]), limit=1).records
         assert page.asset_materialization is not None
         shown = f"{server.uri}/#/experiments/1/runs/{second.run_id}/artifacts/report.html"
-        assert page.asset_materialization.metadata["report"].value == shown
+        assert page.asset_materialization.metadata["report"] == dg.MetadataValue.url(shown)
         with urlopen(f"{server.uri}/get-artifact?path=report.html&run_uuid={second.run_id}") as answer:  # noqa: S310 - of this machine
             assert "served 2" in answer.read().decode()
         assert client.get_run(first.run_id).data.tags["cutoff"] == CUTOFF

@@ -188,8 +188,8 @@ def test_the_threshold_parts_what_the_model_of_the_earlier_rows_parts() -> None:
 
 
 def test_the_rows_that_a_threshold_is_chosen_on_are_not_learned_from() -> None:
-    rows = table([0, 1] * 50)
-    # a tree that had learned these rows would give each of them its label
+    # a tree that had learned these rows would give each of them its label, since each is one of its kind
+    rows = table([0, 1] * 50).with_columns(amount=pl.col("id").cast(pl.Float64))
     turned = rows.with_columns(fraud=pl.when(pl.col("id") < 80).then("fraud").otherwise(1 - pl.col("fraud")))
     of = case(model={"threshold": {"precision_at_least": 0.9}})
     with pytest.raises(ValueError, match=r"the greatest is 0\.5"):

@@ -152,6 +152,16 @@ def test_two_people_at_once_both_get_their_way_one_after_the_other(registered: P
     assert ledger.settled(work) == (ledger.read(work), champion, None, None, False)
 
 
+def test_nobody_on_this_machine_looks_while_another_moves(registered: Project) -> None:
+    work = registered.work("payments")
+    with ThreadPoolExecutor(1) as threads:
+        with ledger._one_at_a_time(work):
+            look = threads.submit(ledger.settled, work)
+            with pytest.raises(TimeoutError):
+                look.result(timeout=1)
+        assert look.result().moved is None
+
+
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who moves meanwhile is on another machine, where the lock of this one is not seen."""

@@ -26,6 +26,7 @@ from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
 from ml_platform.resources.registry import EVALUATED_TAG, StoredModel
 from ml_platform.resources.tracking import Tracking
+from ml_platform.stages import decision as deciding
 from ml_platform.stages import ledger
 from ml_platform.stages.model import is_alive
 from ml_platform.stages.training_rows import labelled_rows
@@ -447,6 +448,16 @@ def test_each_cutoff_has_one_run_that_is_finished(registered: Project) -> None:
         ("2018-04-30", "FINISHED"),
     ]
     assert not any("mlflow.parentRunId" in run.data.tags for run in runs)
+
+
+def test_a_model_trained_once_more_that_scores_otherwise_in_a_fresh_process_is_kept_back(
+    challenge: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "parity_problem", lambda *_: "it differs.")
+    project = change_yaml(challenge, "train_on: 3 days", "train_on: 3 days\n    refit: true")
+    assert promoted(project).stages["promotion"].latest["promoted"] is False
+    decided = decision(project)
+    assert (decided["decision"], decided["reason"]) == ("kept", "parity of the model trained once more: it differs.")
 
 
 def test_a_model_trained_once_more_is_a_child_of_the_run_that_was_judged(challenge: Project) -> None:

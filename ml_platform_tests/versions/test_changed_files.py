@@ -32,7 +32,8 @@ NAME = "chosen"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project with two versions, of which the second is champion and has predicted nothing."""
-    chosen = Variant({"model": {"threshold": 0.3}}, days=8)
+    search = {"space": {"C": [0.001]}, "trials": 1, "folds": 1}
+    chosen = Variant({"model": {"threshold": 0.3, "search": search}}, days=8)
     with tiny_project(tmp_path_factory.mktemp("changed_files"), {NAME: chosen}) as opened:
         for days in (7, 8):
             succeeded, outcome = run(opened, NAME, *DATA, *MODEL, days=days)
@@ -158,7 +159,7 @@ def with_use_case_json(work: Work, change: Callable[[dict[str, Any]], None]) -> 
     [
         (lambda written: written["model"].update(estimator="os.getcwd"), "model.estimator"),
         (lambda written: written["model"].update(seed=9, train_on="2 days"), "model.seed, model.train_on"),
-        (lambda written: written["model"].update(params={"C": 0.5}), "model.params.C"),
+        (lambda written: written["model"].update(params={"tol": 0.5}), "model.params.tol"),
         (lambda written: written["features"].update(columns=["amount"]), "columns"),
         (lambda written: written["label"].update(known_after="2 days"), "label.known_after"),
     ],

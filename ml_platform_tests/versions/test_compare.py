@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, Field, write_deltalake
 from mlflow import MlflowClient
+from sklearn.metrics import roc_auc_score
 
 from ml_platform.cli.project import Project
 from ml_platform.errors import UserError
@@ -20,6 +21,7 @@ from ml_platform.versions.compare import compare, page
 from ml_platform_tests.examples import use_case
 from ml_platform_tests.ml.test_model_card import Page
 from ml_platform_tests.resources.test_tracking import in_asset
+from ml_platform_tests.versions.test_reproduce import trained_again
 
 CUTOFF = "2018-04-30"
 
@@ -47,6 +49,23 @@ def test_two_versions_are_compared_on_the_newer_one_s_hold_out_and_the_sign_is_t
     assert found.rows == back.rows == labelled_rows(work, CUTOFF, "hold_out").height
     for name, one in found.differences.items():
         assert one.point == pytest.approx(-back.differences[name].point)
+    rows = labelled_rows(work, CUTOFF, "hold_out")
+    left, right = (
+        roc_auc_score(rows["TX_FRAUD"], work.tracking.load_model(version_of(work, number).address).predict(rows))
+        for number in (1, 3)
+    )
+    assert found.differences["roc_auc"].point == pytest.approx(right - left)
+    assert right != left
+
+
+def test_each_of_two_versions_decides_at_its_own_threshold(registered: Project) -> None:
+    work = trained_again(registered, "train_on: 3 days", "train_on: 3 days\n    threshold: 0.01")
+    before, after = version_of(work, 3), version_of(work, 4)
+    found = compare(work, before, after).differences
+    assert found["roc_auc"].point == 0
+    assert found["recall"].point > 0
+    report = work.reports.reports(dg.AssetKey(["payments", "evaluation"]), [CUTOFF])[CUTOFF]
+    assert opponent(work, before, StoredModel(after.run_id, after.address), report, CUTOFF).threshold == 0.5
 
 
 def test_rows_that_one_of_them_was_trained_on_are_left_out(registered: Project) -> None:

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
 from ml_platform.errors import UserError
-from ml_platform.resources.registry import Version
+from ml_platform.resources.registry import EVALUATED_TAG, Version
 from ml_platform.stages.model import (
     HOLD_OUT_ROWS_TAG,
     PREDICTIONS_TAG,
@@ -23,6 +23,7 @@ from ml_platform.stages.model import (
 from ml_platform.stages.recipes import save
 from ml_platform.stages.training_rows import labelled_rows
 from ml_platform.stages.work import Work
+from ml_platform.use_case import Stage
 from ml_platform.versions.reproduce import reproduce
 from ml_platform_tests.versions.test_trace import corrected
 
@@ -55,6 +56,33 @@ def test_it_is_reproduced_though_a_day_was_corrected_since(registered: Project) 
     newer = reproduce(work, version_of(work, 4))
     assert newer.equal
     assert newer.found != before.found
+
+
+def trained_again(project: Project, old: str, new: str) -> Work:
+    """What a project has stored when its newest cutoff was trained and judged once more with another YAML."""
+    (file,) = project.folder.glob("*/defs/payments/defs.yaml")
+    file.write_text(file.read_text().replace(old, new))
+    changed = open_project()
+    stages: tuple[Stage, ...] = ("model", "evaluation", "promotion")
+    assert run_use_case(changed, "payments", None, "2018-04-29", stages=stages, quiet=True)[0]
+    return changed.work("payments")
+
+
+def test_an_estimator_that_predicts_otherwise_each_time_is_not_reproduced(registered: Project) -> None:
+    forest = "sklearn.ensemble.ExtraTreesClassifier\n    params: {n_estimators: 5, random_state: null}"
+    work = trained_again(registered, "sklearn.linear_model.LogisticRegression", forest)
+    found = reproduce(work, version_of(work, 4))
+    assert not found.equal
+    assert found.recorded != found.found
+    assert found.differences == [
+        "nothing that is recorded differs: the estimator is not deterministic, or the machine is another"
+    ]
+
+
+def test_a_version_that_was_trained_once_more_is_reproduced_on_all_known_rows(registered: Project) -> None:
+    work = trained_again(registered, "train_on: 3 days", "train_on: 3 days\n    refit: true\n    seed: 5")
+    assert EVALUATED_TAG in version_of(work, 4).tags
+    assert reproduce(work, version_of(work, 4)).equal
 
 
 def test_a_parameter_that_was_changed_since_is_told(registered: Project) -> None:

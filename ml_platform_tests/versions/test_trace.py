@@ -1,9 +1,11 @@
 """A version's trace says what it was made of as it was then, whatever was run since."""
 
 import hashlib
+import platform
 
 import polars as pl
 import pytest
+import sklearn
 from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
@@ -36,7 +38,8 @@ def test_a_trace_has_data_code_parameters_environment_runs_and_moves(registered:
     assert registered.instance.get_run_by_id(found["dagster_run"]) is not None
     assert found["model"]["estimator"] == "sklearn.linear_model.LogisticRegression"
     assert found["config"]["model.train_on"] == '"3 days"'
-    assert {"python", "scikit-learn"} <= set(found["environment"])
+    assert platform.python_version().startswith(found["environment"]["python"])
+    assert found["environment"]["scikit-learn"] == sklearn.__version__
     assert any(name.startswith("ml_platform.ml.training:") for name in found["code"])
     # trained on three days from the 13th, judged on three up to the 20th, and features look two days back
     assert list(found["features"]) == [f"2018-04-{day}" for day in range(13, 21)]
