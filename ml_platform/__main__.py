@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import sys
+from io import TextIOWrapper
 
 
 def main() -> None:
@@ -11,10 +12,13 @@ def main() -> None:
     # what imports make lives on: looking through it again and again takes a fifth of their time
     gc.set_threshold(50_000, 20, 50)
     status = 1
+    outputs = [one for one in (sys.stdout, sys.stderr) if isinstance(one, TextIOWrapper)]  # not if it is closed
+    for output in outputs:
+        output.reconfigure(errors="backslashreplace")  # a letter that a terminal does not know is no failure
 
     def end() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for output in outputs:
+            output.flush()
         os._exit(status)
 
     # registered first, so that it comes last, when all is closed: freeing each object takes a twentieth of the time
