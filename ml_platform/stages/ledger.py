@@ -169,13 +169,7 @@ def _settled(work: Work, *, begin_anew: bool) -> Settled:
         if not begin_anew:
             _check_registry(work, book, mark)
         last, gone, number = book.last, False, champion.number if champion else None
-        # an alias that is neither where the move began nor where it leads to was moved by hand after it
-        if (
-            last is not None
-            and last.version is not None
-            and mark != last.id
-            and number in {last.version, marked.version if marked else None}
-        ):
+        if last is not None and _was_cut_off(last, marked, number):
             followed = number == last.version
             try:
                 champion = follow(work, last)
@@ -196,6 +190,14 @@ def _settled(work: Work, *, begin_anew: bool) -> Settled:
         if _write(work, book, entry(work, book, "moved_in_mlflow", champion, why, by="unknown")):
             _tell(work, reason)
             return Settled(read(work), champion, completed, reason, followed)
+
+
+def _was_cut_off(last: Entry, marked: Entry | None, champion: int | None) -> bool:
+    """Whether alias or mark have yet to follow the newest entry.
+
+    An alias that is neither where the marked move has led nor where this one leads was moved by hand since.
+    """
+    return last.version is not None and marked != last and champion in {last.version, marked and marked.version}
 
 
 def _check_own(work: Work, champion: Version | None) -> None:
