@@ -118,7 +118,7 @@ def _from_raw(
 
     use_case, contract = raw.use_case, raw.use_case.contract
     source, named = use_case.features.transform or "the validated data", use_case.contract.identity
-    moment = rows[contract.event_time].max() if contract.event_time and use_case.windows else None
+    moment = rows[contract.event_time].max() if contract.event_time else None
     known = raw.validated if moment is None else known_at(use_case, raw.validated, moment)
     try:
         again = _made_again(raw, rows, known)

@@ -181,10 +181,11 @@ def parity_problem(
 
     use_case = work.use_case
     needed: Keys = [None]
+    # up to the middle, of one partition if there are any: what comes after is left out when features are made again
     if use_case.windows is None:
-        rows = sample(train)
+        at = use_case.contract.event_time
+        rows = sample(train if at is None else train.sort(at).head(-(-train.height // 2)))
     else:
-        # of one partition, up to its middle: what comes after is left out when features are made again
         last = train.filter(pl.col(PARTITION) == pl.col(PARTITION).max())
         rows = last.head(-(-last.height // 2)).tail(MOST_ROWS)
         needed = looked_at(use_case, [f"{rows[PARTITION][0]}"])[f"{rows[PARTITION][0]}"]

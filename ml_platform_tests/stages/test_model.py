@@ -18,10 +18,12 @@ import pytest
 from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
+from ml_platform.cli.run import run_use_case
 from ml_platform.ml.thresholds import last_part, threshold_of
 from ml_platform.resources.tracking import DAGSTER_RUN_TAG
 from ml_platform.stages.acceptance import Acceptance, accept
 from ml_platform.stages.training_rows import labelled_rows
+from ml_platform.use_case.words import DATA
 from ml_platform_tests.tiny_project import (
     CUTOFF,
     FIRST,
@@ -79,11 +81,21 @@ def build(rows: pl.DataFrame) -> pl.DataFrame:
 """
 SUSPECTS = {
     "ahead": 'pl.col("amount").shift(-1).over("terminal")',
+    "past": 'pl.col("amount").shift(1).over("terminal")',
     "unripe": '(pl.col("fraud").cum_sum() - pl.col("fraud")).over("terminal", pl.col("at").dt.date())',
     "clock": 'pl.col("amount") + time.time() % 10_000',
     "process": 'pl.col("amount") + os.getpid()',
     "batch": 'pl.col("amount") / pl.col("amount").mean()',
 }
+AT_ONCE = ("ahead", "past")
+
+
+def whole(name: str) -> dict[str, Any]:
+    """What makes one table without partitions of the files of all days."""
+    source = {"type": "files", "path": f"data/{name}_whole-*.parquet", "format": "parquet"}
+    return {"partitions": "none", "source": source, "features": {"transform": ".features:build"}}
+
+
 RULED = {
     "model": {
         "threshold": {"recall_at_least": 0.8},
@@ -95,6 +107,7 @@ VARIANTS = {
     "noted": Variant(features=ALL),
     "clean": Variant({"features": {"lookback": "2 days"}}, CLEAN),
     **{name: Variant(features=FEATURE.format(feature=one)) for name, one in SUSPECTS.items()},
+    **{f"{name}_whole": Variant(whole(name), features=FEATURE.format(feature=SUSPECTS[name])) for name in AT_ONCE},
     "ruled": Variant(RULED),
     "refusing": Variant({"model": {"params": {"C": -1.0}}}),
     "killed": Variant(),
@@ -191,6 +204,18 @@ def test_a_feature_that_is_another_when_it_is_made_again_keeps_the_model_from_be
     assert reason.endswith(".")
     with pytest.raises(LookupError, match="has no model of cutoff"):
         project.work(name).tracking.model_of(name, CUTOFF)
+
+
+def test_without_partitions_a_feature_must_not_look_ahead_either(project: Project) -> None:
+    said = {}
+    for name in AT_ONCE:
+        succeeded, outcome = run_use_case(project, f"{name}_whole", None, None, stages=[*DATA, "model"], quiet=True)
+        assert not outcome.errors
+        assert succeeded == (name == "past")
+        said[name] = reasons(outcome, "model").get("parity", "")
+    assert "suspect" in said["ahead"]
+    assert "once later rows are left out" in said["ahead"]
+    assert said["past"] == ""
 
 
 def test_windows_that_look_back_and_wait_for_labels_pass(project: Project) -> None:
