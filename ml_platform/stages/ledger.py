@@ -44,7 +44,7 @@ class Settled(NamedTuple):
     champion: Version | None
     completed: Entry | None
     moved: str | None
-    followed: bool = False
+    followed: bool
 
 
 class LedgerError(UserError):

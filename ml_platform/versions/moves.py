@@ -30,6 +30,7 @@ def promote(work: Work, number: int, why: str, until: date | None = None) -> Ent
         if completed and (completed.event, completed.version, completed.until) == ("overridden", number, until):
             return completed  # this order was cut off, and is given again
         held = book.last.until if book.last and book.last.holds(today) else None
+        # the champion itself may be given, to hold up to another day
         version = _movable(work, champion if until == held else None, number, why)
         made = ledger.entry(work, book, "overridden", version, why.strip(), until=until)
         if _written(work, book, made):

@@ -3,9 +3,9 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -120,6 +120,12 @@ def version_of(work: Work, number: int) -> Version:
     return found
 
 
+def alias(work: Work) -> int:
+    champion = work.registry.champion("payments")
+    assert champion is not None
+    return champion.number
+
+
 def test_who_wrote_on_an_old_ledger_has_to_read_it_again(registered: Project) -> None:
     work = registered.work("payments")
     first, second = ledger.read(work), ledger.read(work)
@@ -127,9 +133,7 @@ def test_who_wrote_on_an_old_ledger_has_to_read_it_again(registered: Project) ->
     late = ledger.entry(work, second, "overridden", version_of(work, 2), "second")
     assert not ledger.write(work, second, late)
     assert [one.why for one in ledger.read(work).entries[3:]] == ["first"]
-    champion = work.tracking.champion("payments")
-    assert champion is not None
-    assert champion.number == 1
+    assert alias(work) == 1
 
 
 def test_two_people_at_once_both_get_their_way_one_after_the_other(registered: Project) -> None:
@@ -179,9 +183,7 @@ def test_a_slow_writer_does_not_crown_over_a_newer_entry(registered: Project, mo
 
     monkeypatch.setattr(Tracking, "crown", late)
     promote(work, 1, "slowly")
-    champion = work.tracking.champion("payments")
-    assert champion is not None
-    assert champion.number == 2
+    assert alias(work) == 2
     assert [one.version for one in ledger.read(work).entries[3:]] == [1, 2]
 
 
@@ -252,12 +254,6 @@ def test_a_move_is_written_though_the_table_has_a_further_column(registered: Pro
     DeltaTable(work.lake.table(ledger.ledger_key("payments")).address).alter.add_columns(Field("ticket", "string"))
     made = rollback(work, None, "complaints")
     assert ledger.read(work).entries == [*before, made]
-
-
-def alias(work: Work) -> int:
-    champion = work.registry.champion("payments")
-    assert champion is not None
-    return champion.number
 
 
 @pytest.mark.parametrize(
@@ -333,18 +329,23 @@ def test_who_looks_while_others_move_takes_no_move_for_one_by_hand(registered: P
     assert events == ["overridden"] * (len(numbers) - len(refused))
 
 
+@contextmanager
+def cut_off(monkeypatch: pytest.MonkeyPatch, step: str) -> Iterator[None]:
+    """A move that is made in the block ends at a step after its entry, and says so."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracking, step, Mock(side_effect=ConnectionError))
+        told = r"^version \d is champion in the ledger, and MLflow or Dagster could not follow \(ConnectionError\)"
+        with pytest.raises(UserError, match=told):
+            yield
+
+
 @pytest.mark.parametrize("step", ["crown", "mark_ledger"])
 def test_an_order_that_was_cut_off_and_is_given_again_is_one_order(
     registered: Project, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    def cut_off(*_: object) -> None:
-        raise ConnectionError
-
     def order(made: Callable[[], Entry]) -> Entry:
-        with monkeypatch.context() as patched:
-            patched.setattr(Tracking, step, cut_off)
-            with pytest.raises(UserError, match=r"^version \d is champion in the ledger, .* \(ConnectionError\)"):
-                made()
+        with cut_off(monkeypatch, step):
+            made()
         return made()
 
     work = registered.work("payments")
@@ -411,10 +412,8 @@ def test_an_order_that_had_no_effect_yet_is_the_one_that_another_gives(
     registered: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = registered.work("payments")
-    with monkeypatch.context() as patched:
-        patched.setattr(Tracking, "crown", Mock(side_effect=ConnectionError))
-        with pytest.raises(UserError, match="MLflow or Dagster could not follow"):
-            rollback(work, None, "complaints")
+    with cut_off(monkeypatch, "crown"):
+        rollback(work, None, "complaints")
     assert rollback(work, None, "3 is bad").why == "complaints"
     assert alias(work) == 2
 
@@ -423,10 +422,8 @@ def test_an_alias_that_was_moved_after_an_order_was_cut_off_stays_and_is_entered
     registered: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = registered.work("payments")
-    with monkeypatch.context() as patched:
-        patched.setattr(Tracking, "crown", Mock(side_effect=ConnectionError))
-        with pytest.raises(UserError, match="could not follow"):
-            promote(work, 1, "in a hurry")
+    with cut_off(monkeypatch, "crown"):
+        promote(work, 1, "in a hurry")
     MlflowClient(work.tracking.uri).set_registered_model_alias("payments", "champion", "2")
     found = ledger.settled(work)
     moves = [(one.event, one.from_version, one.version) for one in found.book.entries[3:]]

@@ -25,6 +25,7 @@ from ml_platform.stages.training_rows import labelled_rows
 from ml_platform.stages.work import Work
 from ml_platform.use_case import Stage
 from ml_platform.versions.reproduce import reproduce
+from ml_platform_tests.stages.test_promotion import change_yaml
 from ml_platform_tests.versions.test_trace import corrected
 
 
@@ -60,9 +61,7 @@ def test_it_is_reproduced_though_a_day_was_corrected_since(registered: Project) 
 
 def trained_again(project: Project, old: str, new: str) -> Work:
     """What a project has stored when its newest cutoff was trained and judged once more with another YAML."""
-    (file,) = project.folder.glob("*/defs/payments/defs.yaml")
-    file.write_text(file.read_text().replace(old, new))
-    changed = open_project()
+    changed = change_yaml(project, old, new)
     stages: tuple[Stage, ...] = ("model", "evaluation", "promotion")
     assert run_use_case(changed, "payments", None, "2018-04-29", stages=stages, quiet=True)[0]
     return changed.work("payments")
@@ -86,9 +85,7 @@ def test_a_version_that_was_trained_once_more_is_reproduced_on_all_known_rows(re
 
 
 def test_a_parameter_that_was_changed_since_is_told(registered: Project) -> None:
-    (file,) = registered.folder.glob("*/defs/payments/defs.yaml")
-    file.write_text(file.read_text().replace("train_on: 3 days", "train_on: 3 days\n    params: {C: 0.5}"))
-    work = open_project().work("payments")
+    work = change_yaml(registered, "train_on: 3 days", "train_on: 3 days\n    params: {C: 0.5}").work("payments")
     found = reproduce(work, version_of(work, 3))
     assert found.equal
     assert found.differences == ["configuration model.params.C was not there and is 0.5"]
