@@ -6,7 +6,7 @@ from ml_platform.automation.conditions import conditions_sensor
 from ml_platform.automation.due import watches_files
 from ml_platform.automation.files import files_sensor
 from ml_platform.automation.schedules import data_schedule, training_schedule
-from ml_platform.automation.sensors import champion_sensor, predictions_sensor, retraining_sensor
+from ml_platform.automation.sensors import mlflow_sensor, predictions_sensor, retraining_sensor
 from ml_platform.use_case import UseCase
 
 
@@ -21,7 +21,7 @@ def schedules(use_case: UseCase) -> list[dg.ScheduleDefinition]:
 def sensors(use_case: UseCase) -> list[dg.SensorDefinition]:
     """The sensors of a use case."""
     status = dg.DefaultSensorStatus.RUNNING if use_case.automation.on else dg.DefaultSensorStatus.STOPPED
-    found: list[dg.SensorDefinition] = [champion_sensor(use_case, status), retraining_sensor(use_case, status)]
+    found: list[dg.SensorDefinition] = [mlflow_sensor(use_case, status), retraining_sensor(use_case, status)]
     if use_case.automation.mode == "declarative":
         return [*found, conditions_sensor(use_case, status)]
     if watches_files(use_case):

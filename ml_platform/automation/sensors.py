@@ -1,4 +1,4 @@
-"""The sensors on what was published: predictions follow features and champion, training follows drift."""
+"""The sensors on what was published, and on MLflow: predictions follow features and champion, training drift."""
 
 import json
 
@@ -48,25 +48,28 @@ def predictions_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.
     )
 
 
-def champion_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    """Enters into the ledger that somebody has moved the alias in MLflow; predictions follow the ledger."""
+def mlflow_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    """What nobody else would tell of: an alias moved by hand goes into the ledger, runs of dead processes are ended."""
 
     def look(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         work = Work(use_case, **{key: getattr(context.resources, key) for key in RESOURCES}, instance=context.instance)
+        ended = work.tracking.end_unfinished(use_case.name, context.instance)
+        killed = f" Ended as KILLED, their processes are no more: {', '.join(ended)}." if ended else ""
         champion = work.registry.champion(use_case.registry.name)
         _, recorded, _ = newest_move(context.instance, use_case)
         if (champion.number if champion else None) == recorded:
-            return dg.SkipReason("The champion is the one of the ledger.")
-        return dg.SkipReason(ledger.settled(work).moved or "The champion is the one of the ledger again.")
+            return dg.SkipReason(f"The champion is the one of the ledger.{killed}")
+        moved = ledger.settled(work).moved or "The champion is the one of the ledger again."
+        return dg.SkipReason(f"{moved}{killed}")
 
     return dg.SensorDefinition(
-        name=f"{use_case.name}__champion",
+        name=f"{use_case.name}__mlflow",
         job_name=JOB,
         evaluation_fn=look,
         required_resource_keys=RESOURCES,
         minimum_interval_seconds=60,
         default_status=status,
-        description="Enters a champion that was moved in MLflow into the ledger.",
+        description="Enters a champion that was moved in MLflow into the ledger; ends runs that killed processes left.",
     )
 
 

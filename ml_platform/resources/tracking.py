@@ -1,7 +1,7 @@
 """The tracking server: runs, and the models that lie in them."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from ml_platform.errors import UserError
 from ml_platform.ml.preprocessing import matrix
 from ml_platform.ml.training import TrainedModel
 from ml_platform.partitions import accepted_previews
-from ml_platform.resources.alive import kept_alive
+from ml_platform.resources.alive import is_alive, kept_alive
 from ml_platform.resources.dagster_ui import WEBSERVER, run_page
 from ml_platform.resources.mlflow_server import MOST_TOLD, is_server
 from ml_platform.resources.model_files import is_model, model_digest, read_model
@@ -114,13 +114,13 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
         finally:
             resource.end_run(status)
 
-    def end_unfinished(self, use_case: str, is_alive: Callable[[str], bool]) -> list[str]:
+    def end_unfinished(self, use_case: str, instance: dg.DagsterInstance) -> list[str]:
         """End as KILLED the runs that were left RUNNING by Dagster runs that are no more; the runs' ids."""
         client = self._mlflow().MlflowClient()
         left = client.search_runs(
             [self._experiment(use_case)], f"attributes.status = 'RUNNING' and tags.`{DAGSTER_RUN_TAG}` LIKE '%'"
         )
-        dead = [run.info.run_id for run in left if not is_alive(run.data.tags[DAGSTER_RUN_TAG])]
+        dead = [run.info.run_id for run in left if not is_alive(instance, run.data.tags[DAGSTER_RUN_TAG])]
         for run_id in dead:
             client.set_terminated(run_id, "KILLED")
         return dead

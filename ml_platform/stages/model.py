@@ -13,7 +13,6 @@ from ml_platform.ml.labels import labels
 from ml_platform.ml.preprocessing import left_out
 from ml_platform.ml.training import TrainedModel, feature_columns, rows_hash
 from ml_platform.partitions import looked_at, span
-from ml_platform.resources.alive import is_alive
 from ml_platform.resources.registry import StoredModel
 from ml_platform.resources.tracking import REQUIREMENTS
 from ml_platform.sources.delivery import NotDeliveredError
@@ -210,7 +209,7 @@ def logged(
 ) -> StoredModel:
     """The model in the tracking server, in a run of its own, with all that it was made of."""
     use_case, tracking, cutoff = work.use_case, work.tracking, where.cutoff or ""
-    tracking.end_unfinished(use_case.name, lambda run: is_alive(work.instance, run))
+    tracking.end_unfinished(use_case.name, work.instance)
     with tracking.run(work.run, use_case.name, cutoff, began=model.began) as run:
         run.log_params(
             {

@@ -37,7 +37,7 @@ def names(**changes: Any) -> dict[str, bool]:
 
 
 def test_everything_is_off_until_it_is_switched_on() -> None:
-    assert names().keys() >= {"data", "training", "files", "predictions", "champion"}
+    assert names().keys() >= {"data", "training", "files", "predictions", "mlflow"}
     assert not any(names().values())
     assert all(names(automation={"on": True}).values())
 

@@ -111,7 +111,7 @@ def test_thirty_days(simulation: Simulation) -> None:
         "predictions: predictions 2024-03-22..2024-03-23 good",
         "predictions: predictions 2024-03-25..2024-03-27 good",
     ]
-    assert "moved from version 2 to 1 in MLflow" in str(simulation.said["champion"])
+    assert "moved from version 2 to 1 in MLflow" in str(simulation.said["mlflow"])
     good_night(simulation, "2024-03-28")
     good_night(simulation, "2024-03-29")
     good_night(simulation, "2024-03-30")  # of which two o'clock does not exist
@@ -128,7 +128,7 @@ def test_thirty_days(simulation: Simulation) -> None:
     assert simulation.at("2024-04-03 18:00") == []
     assert simulation.said["files"] == "None of 30 files is new or changed."
     assert simulation.said["predictions"] == "Neither features nor champion have changed."
-    assert simulation.said["champion"] == "The champion is the one of the ledger."
+    assert simulation.said["mlflow"] == "The champion is the one of the ledger."
     _check_tables(simulation)
 
 

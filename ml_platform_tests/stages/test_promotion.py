@@ -28,7 +28,6 @@ from ml_platform.resources.registry import EVALUATED_TAG, StoredModel
 from ml_platform.resources.tracking import Tracking
 from ml_platform.stages import decision as deciding
 from ml_platform.stages import ledger
-from ml_platform.stages.model import is_alive
 from ml_platform.stages.training_rows import labelled_rows
 from ml_platform.versions.moves import promote, rollback
 from ml_platform_tests.conftest import copied, opened
@@ -494,8 +493,12 @@ def test_runs_left_running_by_dead_dagster_runs_are_ended_and_others_are_not(reg
         for name, run_id in {"dead": dead.run_id, "live": live.run_id, "other": "of another instance"}.items()
     }
     own = mlflow.create_run(experiment.experiment_id).info.run_id
-    ended = work.tracking.end_unfinished("payments", lambda run_id: is_alive(work.instance, run_id))
-    assert ended == [left["dead"]]
+    repository = registered.definitions.get_repository_def()
+    with dg.build_sensor_context(work.instance, resources=repository.get_top_level_resources()) as context:
+        looked = repository.get_sensor_def("payments__mlflow").evaluate_tick(context)
+    assert looked.skip_message == (
+        f"The champion is the one of the ledger. Ended as KILLED, their processes are no more: {left['dead']}."
+    )
     assert {name: mlflow.get_run(run_id).info.status for name, run_id in left.items()} == {
         "dead": "KILLED",
         "live": "RUNNING",
