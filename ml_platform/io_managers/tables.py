@@ -1,6 +1,6 @@
 """The I/O manager of tables: dataframes of any of four types in Delta Lake, a range of partitions in one commit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -35,7 +35,7 @@ class TableIOManager(PublishingIOManager):
         """
         name, table = spec.key.to_user_string(), self.lake.table(spec.key)
         rows = to_polars(value, f"The value of {name}")
-        days = [day for key in data_versions if (day := _day(key)) is not None] or None
+        days = _days(data_versions)
         if days is not None and PARTITION not in rows.columns:
             raise TypeError(f"{name} has no column '{PARTITION}'; add it, with the first day of each row's partition.")
         rows = conformed(name, rows, _declared(spec), _stored(table))
@@ -53,8 +53,16 @@ class TableIOManager(PublishingIOManager):
         Raises:
             FileNotFoundError: the table was never written.
         """
-        days = [day for partition in partitions if (day := _day(partition)) is not None]
-        return self.lake.table(key).scan(None if None in partitions else days, version=version)
+        return self.lake.table(key).scan(_days(partitions), version=version)
+
+    def newest_schema(self, key: dg.AssetKey, partitions: Sequence[Key]) -> pl.Schema:
+        """The columns that these partitions, or where they are none the whole table, were last written with."""
+        return self.lake.table(key).newest_schema(_days(partitions))
+
+
+def _days(partitions: Collection[Key]) -> list[date] | None:
+    """The partitions' first days, None without partitions."""
+    return None if None in partitions else [day_of(key) for key in partitions if key is not None]
 
 
 def _day(partition: Key) -> date | None:

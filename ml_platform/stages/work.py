@@ -12,7 +12,6 @@ from ml_platform.io_managers.models import ModelIOManager
 from ml_platform.io_managers.publishing import Key, PublishingIOManager
 from ml_platform.io_managers.reports import ReportIOManager
 from ml_platform.io_managers.tables import TableIOManager
-from ml_platform.partitions import day_of
 from ml_platform.resources.lake import Lake
 from ml_platform.resources.registry import Registry, Version
 from ml_platform.resources.tracking import RunContext, Tracking
@@ -101,14 +100,13 @@ class Work:
         """The same rows, read, and noted as what the stage at work has read."""
         return self.meter.read(self.rows(stage, keys).collect())
 
-    def newest_columns(self, stage: Stage, keys: Keys | None = None) -> pl.Schema:
+    def newest_columns(self, stage: Stage, keys: Keys = (None,)) -> pl.Schema:
         """The columns that a stage's table was last written with, of some partitions or of all; none before that.
 
         A partition's column may well be without any value; one that is not written any more is gone.
         """
-        table = self.lake.table(asset_key(self.use_case, stage))
-        days = None if keys is None or None in keys else [day_of(key) for key in keys if key is not None]
-        return table.newest_schema(days) if table.exists() else pl.Schema()
+        key = asset_key(self.use_case, stage)
+        return self.tables.newest_schema(key, keys) if self.lake.table(key).exists() else pl.Schema()
 
     def rows(self, stage: Stage, keys: Keys, version: int | None = None) -> pl.LazyFrame:
         """The published rows of some partitions of a stage's table; none where nothing was ever published.
