@@ -13,6 +13,7 @@ from ml_platform.partitions import data_partitions, known_by, looked_at, newest_
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.execution import MADE_OF
 from ml_platform.stages.ledger import ledger_key
+from ml_platform.stages.predictions import data_version_of
 from ml_platform.stages.record import metadata_of, newest_materializations
 from ml_platform.use_case import FilesSource, Stage, UseCase
 
@@ -84,10 +85,12 @@ def due_cutoff(instance: dg.DagsterInstance, use_case: UseCase, wanted: str | No
     return [cutoff] if not tried or any(features.get(day, 0) > tried for day in known_by(use_case, cutoff)) else []
 
 
-def newest_move(instance: dg.DagsterInstance, use_case: UseCase) -> tuple[int, int | None, str]:
-    """The newest move in the ledger: its event, 0 where there is none, the champion's version and cutoff."""
+def newest_move(instance: dg.DagsterInstance, use_case: UseCase) -> tuple[int, str | None, str]:
+    """The newest move in the ledger: its event, 0 where there is none, the champion by its data version, its cutoff."""
     event, shown = newest_metadata(instance, ledger_key(use_case.name))
-    return event, shown.get("version"), shown.get("cutoff", "")
+    number = shown.get("version")
+    champion = None if number is None else data_version_of(use_case, number, shown.get("mlflow_run"))
+    return event, champion, shown.get("cutoff", "")
 
 
 def newest_metadata(instance: dg.DagsterInstance, key: dg.AssetKey) -> tuple[int, dict[str, Any]]:
@@ -97,14 +100,14 @@ def newest_metadata(instance: dg.DagsterInstance, key: dg.AssetKey) -> tuple[int
     return 0, {}
 
 
-def outdated(instance: dg.DagsterInstance, use_case: UseCase, version: int, keys: Collection[Key]) -> list[Key]:
-    """Those of these partitions whose predictions are not by this version of the model on the features as they are."""
+def outdated(instance: dg.DagsterInstance, use_case: UseCase, champion: str, keys: Collection[Key]) -> list[Key]:
+    """Those of these partitions whose predictions are not by this champion on the features as they are."""
     features = newest_materializations(instance, asset_key(use_case, "features"), keys)
     predictions = newest_materializations(instance, asset_key(use_case, "predictions"), keys)
     found = []
     for key, one in features.items():
         tags = one.asset_materialization.tags if one.asset_materialization else None
-        made_of = {"champion": f"{use_case.registry.name} {version}", "features": (tags or {}).get(DATA_VERSION_TAG)}
+        made_of = {"champion": champion, "features": (tags or {}).get(DATA_VERSION_TAG)}
         before = predictions[key].asset_materialization if key in predictions else None
         if before is None or before.metadata[MADE_OF].value["inputs"] != made_of:  # type: ignore[call-overload,index]
             found.append(key)

@@ -48,10 +48,10 @@ def data_schedule(use_case: UseCase, status: dg.DefaultScheduleStatus) -> dg.Sch
 
 def _late(instance: dg.DagsterInstance, use_case: UseCase) -> list[str | None]:
     """The partitions that the champion should have predicted."""
-    _, version, cutoff = newest_move(instance, use_case)
-    if version is None:
+    _, champion, cutoff = newest_move(instance, use_case)
+    if champion is None:
         return []
-    return outdated(instance, use_case, version, since_cutoff(instance, use_case, cutoff))
+    return outdated(instance, use_case, champion, since_cutoff(instance, use_case, cutoff))
 
 
 def training_schedule(use_case: UseCase, status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:

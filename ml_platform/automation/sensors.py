@@ -19,10 +19,10 @@ def predictions_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.
 
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         instance = context.instance
-        move, version, cutoff = newest_move(instance, use_case)
+        move, champion, cutoff = newest_move(instance, use_case)
         features = published(instance, use_case, "features")
-        if version is None or not features:
-            return dg.SkipReason(f"{use_case.name} has {'no features' if version else 'no champion'} yet.")
+        if champion is None or not features:
+            return dg.SkipReason(f"{use_case.name} has {'no features' if champion else 'no champion'} yet.")
         seen = json.loads(context.cursor or "{}")
         now = {"move": move, "features": max(features.values())}
         if seen == now:
@@ -32,7 +32,7 @@ def predictions_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.
         new = {key for key, event in features.items() if event > seen.get("features", now["features"])}
         if seen.get("move") != move:
             new |= set(since_cutoff(instance, use_case, cutoff))
-        due = outdated(instance, use_case, version, new)
+        due = outdated(instance, use_case, champion, new)
         return dg.SensorResult(
             run_requests=run_requests(use_case, PREDICTIONS, due),
             skip_reason=None if due else "All predictions are those of the champion on the features as they are.",
@@ -49,18 +49,17 @@ def predictions_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.
 
 
 def mlflow_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    """What nobody else would tell of: an alias moved by hand goes into the ledger, runs of dead processes are ended."""
+    """What is left undone: moves that were cut off, those by hand that the ledger lacks, runs of dead processes."""
 
     def look(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         work = Work(use_case, **{key: getattr(context.resources, key) for key in RESOURCES}, instance=context.instance)
         ended = work.tracking.end_unfinished(use_case.name, context.instance)
-        killed = f" Ended as KILLED, their processes are no more: {', '.join(ended)}." if ended else ""
-        champion = work.registry.champion(use_case.registry.name)
-        _, recorded, _ = newest_move(context.instance, use_case)
-        if (champion.number if champion else None) == recorded:
-            return dg.SkipReason(f"The champion is the one of the ledger.{killed}")
-        moved = ledger.settled(work).moved or "The champion is the one of the ledger again."
-        return dg.SkipReason(f"{moved}{killed}")
+        found = ledger.settled(work)
+        again = " again, a move that was cut off is completed" if found.completed else ""
+        told = [found.moved or f"The champion is the one of the ledger{again}."]
+        if ended:
+            told.append(f"Ended as KILLED, their processes are no more: {', '.join(ended)}.")
+        return dg.SkipReason(" ".join(told))
 
     return dg.SensorDefinition(
         name=f"{use_case.name}__mlflow",
@@ -69,7 +68,7 @@ def mlflow_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.Senso
         required_resource_keys=RESOURCES,
         minimum_interval_seconds=60,
         default_status=status,
-        description="Enters a champion that was moved in MLflow into the ledger; ends runs that killed processes left.",
+        description="Lets MLflow and the ledger agree on the champion, and ends what killed processes left RUNNING.",
     )
 
 

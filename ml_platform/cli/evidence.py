@@ -131,7 +131,7 @@ def _champion(project: Project, work: Work) -> tuple[str, Files]:  # noqa: ARG00
     """What the champion was made of, its page, and who was champion before it."""
     from ml_platform.versions.trace import trace
 
-    book = ledger.read(work)
+    book = ledger.settled(work).book
     if book.last is None:
         return "There was no champion so far.", {}
     history = pl.DataFrame([asdict(one) for one in book.entries], schema=COLUMNS).write_csv()

@@ -89,8 +89,11 @@ def run_use_case(
                 break  # what comes after would be made of the data that was there before
     if {"promotion", "predictions"} & outcome.stages.keys():
         work = project.work(name)
-        # an alias that was moved by hand is noticed, though promotion has nothing to decide
-        outcome.move = (ledger.settled(work).book if succeeded else ledger.read(work)).last
+        try:  # an alias that was moved by hand is noticed, though promotion has nothing to decide
+            outcome.move = (ledger.settled(work).book if succeeded else ledger.read(work)).last
+        except ledger.LedgerError as error:
+            outcome.errors.append(str(error))
+            succeeded = False
     return succeeded, outcome
 
 

@@ -55,9 +55,10 @@ class TableIOManager(PublishingIOManager):
         """
         return self.lake.table(key).scan(_days(partitions), version=version)
 
-    def newest_schema(self, key: dg.AssetKey, partitions: Sequence[Key]) -> pl.Schema:
-        """The columns that these partitions, or where they are none the whole table, were last written with."""
-        return self.lake.table(key).newest_schema(_days(partitions))
+    def newest_schemas(self, key: dg.AssetKey, partitions: Sequence[Key]) -> Mapping[Key, pl.Schema]:
+        """The columns that each of these partitions was last written with, where it has rows."""
+        days = {_day(partition): partition for partition in partitions}
+        return {days[day]: schema for day, schema in self.lake.table(key).newest_schemas(days).items()}
 
 
 def _days(partitions: Collection[Key]) -> list[date] | None:

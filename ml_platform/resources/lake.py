@@ -91,33 +91,44 @@ class Table:
 
     def row_counts(self) -> dict[date | None, int]:
         """The number of rows in each partition that has any; of the whole table under None."""
-        from deltalake import DeltaTable
+        return dict(self._files().group_by(PARTITION).agg(pl.col("num_records").sum()).iter_rows())
 
-        if not self.exists():
-            return {}
-        files = pl.DataFrame(
-            DeltaTable(self.address, storage_options=self.storage_options).get_add_actions(flatten=True)
-        )
-        partition = f"partition.{PARTITION}"
-        key = pl.col(partition) if partition in files.columns else pl.lit(None, pl.Date)
-        counted = files.group_by(key.alias(PARTITION)).agg(pl.col("num_records").sum())
-        return dict(counted.iter_rows())
-
-    def newest_schema(self, partitions: Collection[date] | None = None) -> pl.Schema:
-        """The columns of the file that was written last, of all or of these partitions; without any, the table's.
+    def newest_schema(self) -> pl.Schema:
+        """The columns that the newest partition, or a table without any, was last written with; none before that.
 
         A column that is written no more stays in the table, all null. That of the partitions is in no file.
         """
         from deltalake import DeltaTable
 
-        table = DeltaTable(self.address, storage_options=self.storage_options)
-        files = pl.DataFrame(table.get_add_actions(flatten=True)).sort("modification_time")
-        if partitions is not None:
-            files = files.filter(pl.col(f"partition.{PARTITION}").is_in(list(partitions)))
-        if files.is_empty():
-            return pl.Schema(table.schema())
-        file = f"{self.address}/{files['path'][-1]}"
+        files = self._files().sort(PARTITION)
+        if files.height:
+            return self._schema(files["path"][-1])
+        there = self.exists()
+        return pl.Schema(DeltaTable(self.address, storage_options=self.storage_options).schema() if there else None)
+
+    def newest_schemas(self, partitions: Collection[date | None]) -> dict[date | None, pl.Schema]:
+        """The columns that each of these partitions that has rows was last written with; the whole table's under None.
+
+        As of `newest_schema`.
+        """
+        # written as a whole, all files of a partition have the same columns
+        files = self._files().filter(pl.col(PARTITION).is_in(list(partitions), nulls_equal=True)).unique(PARTITION)
+        return {partition: self._schema(path) for partition, path in files.select(PARTITION, "path").iter_rows()}
+
+    def _schema(self, path: str) -> pl.Schema:
+        file = f"{self.address}/{path}"
         return pl.scan_parquet(file, storage_options=self.storage_options, glob=False).collect_schema()
+
+    def _files(self) -> pl.DataFrame:
+        """The files of the table as it is, each with its partition or null; none before anything was written."""
+        from deltalake import DeltaTable
+
+        if not self.exists():
+            return pl.DataFrame(schema={PARTITION: pl.Date, "path": pl.String, "num_records": pl.Int64})
+        table = DeltaTable(self.address, storage_options=self.storage_options)
+        files, partition = pl.DataFrame(table.get_add_actions(flatten=True)), f"partition.{PARTITION}"
+        key = pl.col(partition) if partition in files.columns else pl.lit(None, pl.Date)
+        return files.select(key.alias(PARTITION), "path", "num_records")
 
     def read(self) -> tuple[int, pl.DataFrame] | None:
         """The number of the newest commit and all its rows, of a small table; None if nothing was ever written.

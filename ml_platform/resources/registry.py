@@ -188,9 +188,14 @@ class Registry(MlflowServer):
         return mark
 
     def mark_ledger(self, name: str, entry: str) -> None:
-        """Note that the champion's alias follows an entry of the ledger."""
-        with self._reached():
-            self._registry().set_registered_model_tag(name, LEDGER_TAG, entry)
+        """Note that the champion's alias follows an entry of the ledger, unless no version was ever registered."""
+        mlflow = self._mlflow()
+        try:
+            with self._reached():
+                self._registry().set_registered_model_tag(name, LEDGER_TAG, entry)
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
 
     def inputs(self, address: str) -> dict[str, str]:
         """What a stored model takes by its signature: `double` or `string` for each column; empty without one."""

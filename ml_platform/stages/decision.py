@@ -107,22 +107,22 @@ def _against(work: Work, book: Book, champion: Version | None, candidate: Candid
     last, today = book.last, datetime.now(UTC).date()
     if last is not None and last.holds(today) and candidate.is_champion is None:
         return f"{last.by} has put version {last.version} in place until {last.until}: {last.why}"
-    if left := book.left([*(one.number for one in candidate.known_as), *_left_alike(work, book, candidate)]):
+    if left := book.left([*candidate.known_as, *_left_alike(work, book, candidate)]):
         return f"{left.by} has rolled back from this model on {left.at:%Y-%m-%d}: {left.why}"
     return None
 
 
-def _left_alike(work: Work, book: Book, candidate: Candidate) -> list[int]:
+def _left_alike(work: Work, book: Book, candidate: Candidate) -> list[Version]:
     """The versions that were rolled back from and are this model, of the same rows with the same predictions."""
-    if not (left := book.left_versions):
+    if all(one.event != "rolled_back" for one in book.entries):
         return []
     own = work.tracking.run_of(candidate.stored.run_id).tags
-    others = (one for one in work.registry.versions(work.use_case.registry.name) if one.number in left)
-    tags = {one.number: work.tracking.run_of(one.judged_run_id).tags for one in others}
+    left = [one for one in work.registry.versions(work.use_case.registry.name) if book.left([one])]
+    theirs = [work.tracking.run_of(one.judged_run_id).tags for one in left]
     return [
-        number
-        for number, theirs in tags.items()
-        if all(name in own and own[name] == theirs.get(name) for name in SAME_MODEL_TAGS)
+        one
+        for one, tags in zip(left, theirs, strict=True)
+        if all(name in own and own[name] == tags.get(name) for name in SAME_MODEL_TAGS)
     ]
 
 

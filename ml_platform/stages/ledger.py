@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import dagster as dg
 import polars as pl
+import polars.selectors as cs
 
 from ml_platform.errors import UserError
 from ml_platform.resources.registry import LEDGER_TAG, USE_CASE_TAG, UnknownVersionError, Version
@@ -74,7 +75,11 @@ def read(work: Work) -> Book:
     if stored is None:
         return Book(None, [])
     commit, rows = stored
-    return Book(commit, [Entry(**row) for row in rows.select(*COLUMNS).sort("at").iter_rows(named=True)])
+    # a table of before a column was added does without, one that somebody has added is not ours
+    known = pl.concat(
+        [pl.DataFrame(schema=COLUMNS), rows.select(cs.by_name(*COLUMNS, require_all=False))], how="diagonal"
+    )
+    return Book(commit, [Entry(**row) for row in known.sort("at").iter_rows(named=True)])
 
 
 def entry(
@@ -92,6 +97,7 @@ def entry(
         by=by or user(),
         why=why,
         dagster_run=work.context.run.run_id if work.context else None,
+        mlflow_run=version.run_id if version else None,
         **more,
     )
 
@@ -132,14 +138,12 @@ def follow(work: Work, entry: Entry) -> Version | None:
     Raises:
         UnknownVersionError: the registry lacks the version.
     """
-    name = work.use_case.registry.name
     while True:
-        version = None if entry.version is None else work.version(entry.version)
+        version = None if entry.version is None else version_of(work, entry)
         if version is not None:
             work.registry.crown(version)
         _show(work, entry)
-        if version is not None:
-            work.registry.mark_ledger(name, entry.id)
+        work.registry.mark_ledger(work.use_case.registry.name, entry.id)
         newest = read(work).last
         if newest is None or newest.id == entry.id:
             return version
@@ -166,11 +170,11 @@ def _settled(work: Work, *, begin_anew: bool) -> Settled:
         mark, champion, book = work.registry.ledger_mark(name), work.registry.champion(name), read(work)
         _check_own(work, champion)
         marked = _marked(work, book, mark)
-        if not begin_anew:
-            _check_registry(work, book, mark)
-        last, gone, number = book.last, False, champion.number if champion else None
-        if last is not None and _was_cut_off(last, marked, number):
-            followed = number == last.version
+        last, gone = book.last, False
+        if last is not None and last != marked and not begin_anew:
+            _check_registry(work, last)
+        if last is not None and _was_cut_off(last, marked, champion):
+            followed = last.made(champion)
             try:
                 champion = follow(work, last)
             except UnknownVersionError:
@@ -178,26 +182,30 @@ def _settled(work: Work, *, begin_anew: bool) -> Settled:
             else:
                 book, completed = read(work), last
                 last = book.last
-        recorded = last.version if last else None
-        if (champion.number if champion else None) == recorded:
+        if last.made(champion) if last else champion is None:
             return Settled(book, champion, completed, None, followed)
         if not last_look:  # on another machine a slow move may be about to put right what it has overtaken
             last_look = True
             sleep(SETTLES_SECONDS)
             continue
-        gone = gone or (recorded is not None and not _is_there(work, recorded))
-        why, reason = _moved(recorded, champion, gone=gone)
+        gone = gone or (last is not None and last.version is not None and not is_there(work, last))
+        why, reason = _moved(last.version if last else None, champion, gone=gone)
         if _write(work, book, entry(work, book, "moved_in_mlflow", champion, why, by="unknown")):
             _tell(work, reason)
             return Settled(read(work), champion, completed, reason, followed)
 
 
-def _was_cut_off(last: Entry, marked: Entry | None, champion: int | None) -> bool:
+def _was_cut_off(last: Entry, marked: Entry | None, champion: Version | None) -> bool:
     """Whether alias or mark have yet to follow the newest entry.
 
-    An alias that is neither where the marked move has led nor where this one leads was moved by hand since.
+    An alias that is neither where the marked move has led nor where this one leads was moved by hand since. Where no
+    move was marked and none is champion, there may be nothing that could be marked.
     """
-    return last.version is not None and marked != last and champion in {last.version, marked and marked.version}
+    if last == marked:
+        return False
+    if last.made(champion):
+        return champion is not None or marked is not None
+    return last.version is not None and (marked.made(champion) if marked else champion is None)
 
 
 def _check_own(work: Work, champion: Version | None) -> None:
@@ -215,20 +223,22 @@ def _marked(work: Work, book: Book, mark: str | None) -> Entry | None:
     if mark is not None and found is None:  # an older ledger must not say who is champion
         name = work.use_case.registry.name
         raise LedgerError(
-            f"the ledger of {work.use_case.name} lacks the move that the champion of {name} in MLflow follows: it is "
-            f"older, or another one; restore {work.lake.address(ledger_key(work.use_case.name))}, or, if it is lost, "
-            f"remove the tag '{LEDGER_TAG}' of {name} in MLflow to begin a new one."
+            f"the ledger of {work.use_case.name} lacks the move that the champion of {name} in MLflow at "
+            f"{work.registry.address} follows: one of them is older, or another one; name the right MLflow in "
+            f"MLFLOW_TRACKING_URI, restore the ledger, {work.lake.address(ledger_key(work.use_case.name))}, or, if the "
+            f"move is lost, remove the tag '{LEDGER_TAG}' of {name} in MLflow to go on without it."
         )
     return found
 
 
-def _check_registry(work: Work, book: Book, mark: str | None) -> None:
-    name, last = work.use_case.registry.name, book.last
-    if mark is None and last is not None and last.version is not None and not work.registry.versions(name):
+def _check_registry(work: Work, last: Entry) -> None:
+    """Refuse a registry that lacks the version of a move that it has yet to follow: an older one, or another one."""
+    if last.version is not None and not is_there(work, last):
+        run = f" of run {last.mlflow_run}" if last.mlflow_run else ""
         raise LedgerError(
-            f"MLflow at {work.registry.address} has no version of {name}, and version {last.version} is champion in "
-            "the ledger; name the right one in MLFLOW_TRACKING_URI or restore its database, or, if it is lost, train "
-            "again."
+            f"MLflow at {work.registry.address} has no version {last.version} of {work.use_case.registry.name}{run}, "
+            "which is champion in the ledger: it is older, or another one; name the right one in MLFLOW_TRACKING_URI, "
+            "restore its database, or, if the version is lost, train again."
         )
 
 
@@ -241,10 +251,22 @@ def _tell(work: Work, reason: str) -> None:
         work.instance.report_runless_asset_event(evaluation(key, verdict, None, newest))
 
 
-def _is_there(work: Work, number: int) -> bool:
-    """Whether the registry has a version."""
+def version_of(work: Work, entry: Entry) -> Version:
+    """The version that an entry made champion.
+
+    Raises:
+        UnknownVersionError: the registry lacks it, or has another model under its number.
+    """
+    version = work.version(entry.version or 0)
+    if not entry.made(version):
+        raise UnknownVersionError(f"version {version.number} of {version.name} is not the one of the ledger.")
+    return version
+
+
+def is_there(work: Work, entry: Entry) -> bool:
+    """Whether the registry has the version that an entry made champion."""
     try:
-        work.version(number)
+        version_of(work, entry)
     except UnknownVersionError:
         return False
     return True

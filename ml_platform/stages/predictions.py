@@ -50,32 +50,36 @@ def build(use_case: UseCase) -> StageDefinition:
 
 def prepare(work: Work, keys: Keys) -> Prepared:
     """Look up the champion and the features of partitions."""
-    use_case, tracking = work.use_case, work.tracking
-    champion, features = work.registry.champion(use_case.registry.name), work.data_versions("features", keys)
+    use_case, features = work.use_case, work.data_versions("features", keys)
+    champion, without = _champion(work)
 
     def compute(due: Keys) -> Iterator[Computed]:
-        given = [key for key in due if features[key]]
         rows, counts = pl.DataFrame(), dict[Key, int]()
-        problem = None if champion else _without_champion(work)
-        if champion is not None and given:
-            inputs = work.read("features", given)
-            counts = rows_by_partition(inputs)
-            model = tracking.load_model(champion.address)
-            there = work.newest_columns("features", given)
-            problem = lacking(f"the champion, version {champion.number},", model.columns, there, INSTEAD)
-            if problem is None:
+        problems: dict[Key, str | None] = {key: without or (None if features[key] else NO_FEATURES) for key in due}
+        if champion is not None and (given := [key for key in due if problems[key] is None]):
+            model = work.tracking.load_model(champion.address)
+            who = f"the champion, version {champion.number},"
+            written = work.tables.newest_schemas(asset_key(use_case, "features"), given)
+            for key, there in written.items():
+                problems[key] = lacking(who, model.columns, there, INSTEAD)
+            if whole := [key for key in given if problems[key] is None]:
+                inputs = work.read("features", whole)
+                counts = rows_by_partition(inputs)
+                problems.update({key: NO_FEATURES for key in whole if not counts.get(key)})
                 rows = predict(use_case, model, champion, inputs, features_version(work))
-        verdicts = [
-            Verdict("predicted", key, problem if counts.get(key) or champion is None else NO_FEATURES, acceptable=False)
-            for key in due
-        ]
+        verdicts = [Verdict("predicted", key, problem, acceptable=False) for key, problem in problems.items()]
         shown = {"model_version": champion.number, "model_cutoff": champion.cutoff} if champion else {}
         yield Computed(
             "predictions", rows, {key: {**row_count(key, counts.get(key, 0)), **shown} for key in due}, verdicts
         )
 
-    version = f"{champion.name} {champion.number}" if champion else None
+    version = data_version_of(use_case, champion.number, champion.run_id) if champion else None
     return Prepared({key: {"champion": version, "features": features[key]} for key in keys}, compute)
+
+
+def data_version_of(use_case: UseCase, number: int, run_id: str | None) -> str:
+    """A version as what predictions are made of, with its model's run: its number may recur in another registry."""
+    return f"{use_case.registry.name} {number} of {run_id}"
 
 
 def predict(
@@ -102,9 +106,18 @@ def predict(
     return rows.with_columns(pl.concat_str(pl.lit(name), *contract.key, separator="-").alias("prediction_id"))
 
 
-def _without_champion(work: Work) -> str:
-    name, last = work.use_case.registry.name, ledger.read(work).last
-    if last is None:
-        return f"{name} has no champion: no model has passed its gates yet; look at promotion."
-    why = last.why if last.version is None else f"MLflow has none, and the ledger says version {last.version}"
-    return f"{name} has no champion any more: {why}; put one in its place: ml-platform promote or rollback."
+def _champion(work: Work) -> tuple[Version | None, str | None]:
+    """The champion of MLflow and ledger, or why there is none."""
+    name = work.use_case.registry.name
+    try:
+        book, champion, *_ = ledger.settled(work)
+    except ledger.LedgerError as error:
+        return None, str(error)
+    if champion is not None:
+        return champion, None
+    if book.last is None:
+        return None, f"{name} has no champion: no model has passed its gates yet; look at promotion."
+    return None, (
+        f"{name} has no champion any more: {book.last.why}; put one in its place: ml-platform promote or rollback, or "
+        "train again."
+    )

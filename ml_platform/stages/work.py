@@ -100,14 +100,6 @@ class Work:
         """The same rows, read, and noted as what the stage at work has read."""
         return self.meter.read(self.rows(stage, keys).collect())
 
-    def newest_columns(self, stage: Stage, keys: Keys = (None,)) -> pl.Schema:
-        """The columns that a stage's table was last written with, of some partitions or of all; none before that.
-
-        A partition's column may well be without any value; one that is not written any more is gone.
-        """
-        key = asset_key(self.use_case, stage)
-        return self.tables.newest_schema(key, keys) if self.lake.table(key).exists() else pl.Schema()
-
     def rows(self, stage: Stage, keys: Keys, version: int | None = None) -> pl.LazyFrame:
         """The published rows of some partitions of a stage's table; none where nothing was ever published.
 

@@ -6,8 +6,10 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from ml_platform.errors import UserError
+from ml_platform.ml.preprocessing import is_number
 from ml_platform.resources.registry import USE_CASE_TAG, Version
 from ml_platform.stages import ledger
+from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.book import Book, Entry
 from ml_platform.stages.opponent import is_known
 from ml_platform.stages.work import Work
@@ -57,10 +59,7 @@ def rollback(work: Work, to: int | None, why: str) -> Entry:
             raise UserError(
                 f"{work.use_case.registry.name} has no champion to roll back from; say which one: --to VERSION."
             )
-        number = to if to is not None else book.before
-        if number is None:
-            raise UserError("there is no earlier champion that was not rolled back from; say which one: --to VERSION.")
-        version = _movable(work, champion, number, why)
+        version = _movable(work, champion, to if to is not None else _earlier(work, book), why)
         made = ledger.entry(work, book, "rolled_back", version, why.strip())
         if _written(work, book, made):
             return made
@@ -105,11 +104,11 @@ def misfit(work: Work, version: Version) -> str | None:
         return "it has no signature, which says what it takes"
     if reason := work.registry.spoilt(version):
         return reason
-    schema = work.newest_columns("features")
+    schema = work.lake.table(asset_key(work.use_case, "features")).newest_schema()
     for name, kind in version.inputs.items():
         if name not in schema:
             return f"it needs the feature '{name}', which is gone"
-        number = schema[name].is_numeric() or str(schema[name]) == "Boolean"
+        number = is_number(schema[name])
         if number != (kind == "double"):
             given, needed = ("a number", "a text") if number else ("a text", "a number")
             return f"its feature '{name}' is {needed}, and {given} now"
@@ -130,6 +129,14 @@ def _written(work: Work, book: Book, made: Entry) -> bool:
         ) from error
 
 
+def _earlier(work: Work, book: Book) -> int:
+    """The version that a rollback leads to by default: the newest champion before, of those that the registry has."""
+    found = next((one.version for one in book.earlier if ledger.is_there(work, one)), None)
+    if found is None:
+        raise UserError("there is no earlier champion that was not rolled back from; say which one: --to VERSION.")
+    return found
+
+
 def _movable(work: Work, champion: Version | None, number: int, why: str) -> Version:
     if not why.strip():
         raise UserError('say why: --why "...", or why in a job.')
@@ -141,5 +148,7 @@ def _movable(work: Work, champion: Version | None, number: int, why: str) -> Ver
     if champion is not None and champion.number == number:
         raise UserError(f"version {number} is champion already.")
     if reason := misfit(work, version):
-        raise UserError(f"version {number} cannot be champion: {reason}; restore it, or train it again.")
+        raise UserError(
+            f"version {number} cannot be champion: {reason}; restore it, train it again, or take another version."
+        )
     return version

@@ -34,7 +34,6 @@ def trace(work: Work, version: Version) -> dict[str, Any]:
     features = known_by(work.use_case, version.cutoff or None)
     looked = sorted({key for found in looked_at(work.use_case, features).values() for key in found}, key=str)
     before = run.began
-    entries = [one for one in ledger.read(work).entries if version.number in {one.version, one.from_version}]
     return {
         "version": f"{version.name}@{version.number}",
         "cutoff": version.cutoff or None,
@@ -48,7 +47,7 @@ def trace(work: Work, version: Version) -> dict[str, Any]:
         "features": _partitions(work, "features", features, before),
         "validated_data": _partitions(work, "validated_data", looked, before),
         "raw_data": _partitions(work, "raw_data", looked, before),
-        "moves": [shown(one) for one in entries],
+        "moves": [shown(one) for one in ledger.read(work).of(version)],
     }
 
 

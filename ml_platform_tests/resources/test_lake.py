@@ -221,12 +221,25 @@ def test_a_small_table_of_which_a_file_is_gone_is_an_error_of_files(table: Table
         table.read()
 
 
-def test_the_newest_columns_are_those_of_the_file_that_was_written_last(table: Table) -> None:
-    table.overwrite(sales(*DAYS[:2]), DAYS[:2])
+def test_the_newest_columns_of_a_partition_are_those_that_it_was_written_with(table: Table) -> None:
+    assert table.newest_schema() == {}
+    assert table.newest_schemas(DAYS) == {}
+    table.overwrite(sales(*DAYS[:3]), DAYS[:3])
     table.overwrite(sales(DAYS[1]).drop("amount"), [DAYS[1]])
-    assert table.newest_schema().names() == table.newest_schema(DAYS[:2]).names() == ["id"]
-    assert table.newest_schema([DAYS[0]]).names() == ["id", "amount"]
-    assert table.newest_schema([DAYS[5]]).names() == table.scan().collect_schema().names()
+    names = {day: schema.names() for day, schema in table.newest_schemas([DAYS[0], DAYS[1], DAYS[5]]).items()}
+    assert names == {DAYS[0]: ["id", "amount"], DAYS[1]: ["id"]}
+    assert table.newest_schema().names() == ["id", "amount"]
+    table.overwrite(sales(DAYS[2]).drop("amount"), [DAYS[2]])
+    assert table.newest_schema().names() == ["id"]
+    table.overwrite(sales(DAYS[0]).head(0), DAYS[:3])
+    assert table.newest_schema() == table.scan().collect_schema()
+
+
+def test_the_newest_columns_of_a_table_without_partitions(table: Table) -> None:
+    table.overwrite(pl.DataFrame({"id": [1], "amount": [2.0]}), None)
+    table.overwrite(pl.DataFrame({"id": [1]}), None)
+    assert table.newest_schema().names() == ["id"]
+    assert table.newest_schemas([None]) == {None: pl.Schema({"id": pl.Int64()})}
 
 
 def test_a_table_without_partitions_is_replaced_with_its_columns(table: Table) -> None:

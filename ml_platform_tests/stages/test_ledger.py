@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
@@ -25,7 +25,7 @@ from ml_platform.resources.lake import Lake
 from ml_platform.resources.registry import Version
 from ml_platform.resources.tracking import Tracking
 from ml_platform.stages import ledger
-from ml_platform.stages.book import Book, Entry, Event
+from ml_platform.stages.book import COLUMNS, Book, Entry, Event
 from ml_platform.stages.work import Work
 from ml_platform.versions.moves import promote, rollback
 
@@ -72,14 +72,30 @@ def test_the_version_that_the_champion_replaced(moves: list[tuple[Event, int | N
     assert book(*moves).before == before
 
 
+@pytest.mark.parametrize(
+    ("moves", "earlier"),
+    [
+        ((), []),
+        (UP, [2, 1]),
+        ([*UP, ("rolled_back", 2)], [1]),
+        # 1 was put in place again, and left again
+        ([*UP, ("rolled_back", 2), ("overridden", 1), ("rolled_back", 2)], []),
+        ([*UP, ("moved_in_mlflow", None), ("promoted", 4)], []),
+    ],
+)
+def test_the_versions_that_a_rollback_may_lead_to(moves: list[tuple[Event, int | None]], earlier: list[int]) -> None:
+    assert [one.version for one in book(*moves).earlier] == earlier
+
+
 def test_what_was_rolled_back_from_is_left_until_it_is_put_in_place() -> None:
-    assert book(*UP).left([3]) is None
+    two, three = (Version("payments", number, "", "", "") for number in (2, 3))
+    assert book(*UP).left([three]) is None
     left = book(*UP, ("rolled_back", 2))
-    assert left.left([3]) == left.last
-    assert left.left([2]) is None
+    assert left.left([three]) == left.last
+    assert left.left([two]) is None
     assert left.left([]) is None
-    assert book(*UP, ("rolled_back", 2), ("overridden", 3)).left([3]) is None
-    assert book(*UP, ("rolled_back", 2), ("rolled_back", 3)).left([3]) is None
+    assert book(*UP, ("rolled_back", 2), ("overridden", 3)).left([three]) is None
+    assert book(*UP, ("rolled_back", 2), ("rolled_back", 3)).left([three]) is None
 
 
 def test_the_entry_of_a_moment() -> None:
@@ -267,7 +283,8 @@ def test_a_ledger_that_lacks_what_mlflow_follows_moves_nothing(
     lost(DeltaTable(address))
     left = ledger.read(work)
     told = (
-        rf"^the ledger of payments lacks the move that .* restore {address}, or, if it is lost, remove the tag 'ledger'"
+        rf"^the ledger of payments lacks the move that .* right MLflow in MLFLOW_TRACKING_URI, restore the ledger, "
+        rf"{address}, or, if the move is lost, remove the tag 'ledger'"
     )
     for order in (lambda: rollback(work, None, "complaints"), lambda: promote(work, 1, "in a hurry")):
         with pytest.raises(ledger.LedgerError, match=told):
@@ -286,7 +303,8 @@ def test_who_looks_at_another_mlflow_spoils_no_ledger(registered: Project) -> No
     uri = f"sqlite:///{registered.folder / 'typo.db'}"
     elsewhere = replace(work, tracking=work.tracking.model_copy(update={"uri": uri}))
     told = (
-        r"^MLflow at sqlite:.* has no version of payments, and version 2 is champion in the ledger; name the right one"
+        rf"^MLflow at sqlite:.* has no version 2 of payments of run {held.mlflow_run}, which is champion in the "
+        "ledger: it is older, or another one; name the right one in MLFLOW_TRACKING_URI"
     )
     with pytest.raises(ledger.LedgerError, match=told):
         rollback(elsewhere, None, "complaints")
@@ -304,6 +322,94 @@ def test_a_lost_registry_is_entered_once(registered: Project) -> None:
     assert found.last is not None
     assert (found.last.event, found.last.version, found.last.from_version) == ("moved_in_mlflow", None, 3)
     assert ledger.settled(work) == (found, None, None, None, False)
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_who_comes_back_from_another_mlflow_moves_nothing_until_a_model_is_judged(
+    registered: Project, number: int
+) -> None:
+    work = registered.work("payments")
+    before = ledger.read(work)
+    made = ledger.entry(work, before, "promoted", replace(work.version(1), number=number, run_id="another"), "so")
+    table = work.lake.table(ledger.ledger_key("payments"))
+    assert table.append_after(before.commit, pl.DataFrame([asdict(made)], schema=COLUMNS))
+    told = f"^MLflow at sqlite:.* has no version {number} of payments of run another, which is champion in the ledger"
+    orders: list[Callable[[], object]] = [
+        lambda: rollback(work, None, "complaints"),
+        lambda: promote(work, 1, "in a hurry"),
+        lambda: ledger.settled(work),
+    ]
+    for order in orders:
+        with pytest.raises(ledger.LedgerError, match=told):
+            order()
+    assert (alias(work), ledger.read(work).last) == (3, made)
+    found = ledger.settled(work, begin_anew=True)
+    assert found.moved is not None
+    assert found.moved.startswith(f"MLflow has no version {number} any more, which was champion; version 3 is now")
+    assert ledger.settled(work) == (found.book, work.version(3), None, None, False)
+
+
+def test_versions_of_the_same_number_are_told_apart_by_their_runs(registered: Project) -> None:
+    work = registered.work("payments")
+    rollback(work, None, "complaints")
+    found, left = ledger.read(work), work.version(3)
+    assert found.left([left]) == found.last
+    assert found.of(left) == found.entries[2:]
+    another = replace(left, run_id="another")
+    assert found.left([another]) is None
+    assert found.of(another) == []
+
+
+def test_a_ledger_of_before_the_runs_were_noted_goes_on(registered: Project) -> None:
+    work = registered.work("payments")
+    before, table = ledger.read(work).entries, work.lake.table(ledger.ledger_key("payments"))
+    rows = table.scan().collect().drop("mlflow_run")
+    shutil.rmtree(table.address)
+    table.append(rows)
+    assert ledger.read(work).entries == [replace(one, mlflow_run=None) for one in before]
+    assert ledger.settled(work).champion == work.version(3)
+    made = rollback(work, None, "complaints")
+    assert [one.mlflow_run for one in ledger.read(work).entries] == [None, None, None, work.version(2).run_id]
+    assert (made.version, alias(work)) == (2, 2)
+    assert rollback(work, None, "more complaints").version == 1
+
+
+def test_a_rollback_leads_past_versions_that_mlflow_has_no_more(registered: Project) -> None:
+    work = registered.work("payments")
+    MlflowClient(work.tracking.uri).delete_model_version("payments", "2")
+    assert rollback(work, None, "complaints").version == 1
+
+
+@pytest.mark.parametrize("step", ["crown", "mark_ledger"])
+def test_an_order_that_is_cut_off_where_there_was_no_champion_is_completed(
+    registered: Project, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    work = registered.work("payments")
+    MlflowClient(work.tracking.uri).delete_registered_model_alias("payments", "champion")
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracking, "mark_ledger", Mock(side_effect=ConnectionError))
+        with pytest.raises(ConnectionError):
+            ledger.settled(work)
+    ledger.settled(work)
+    with cut_off(monkeypatch, step):
+        promote(work, 2, "in a hurry")
+    made = promote(work, 2, "in a hurry")
+    assert [(one.event, one.version) for one in ledger.read(work).entries[3:]] == [
+        ("moved_in_mlflow", None),
+        ("overridden", 2),
+    ]
+    assert (alias(work), ledger.read(work).last) == (2, made)
+
+
+def test_the_sensor_completes_a_move_that_was_cut_off(registered: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = registered.work("payments")
+    with cut_off(monkeypatch, "crown"):
+        promote(work, 2, "in a hurry")
+    repository = registered.definitions.get_repository_def()
+    with dg.build_sensor_context(work.instance, resources=repository.get_top_level_resources()) as context:
+        looked = repository.get_sensor_def("payments__mlflow").evaluate_tick(context)
+    assert looked.skip_message == "The champion is the one of the ledger again, a move that was cut off is completed."
+    assert alias(work) == 2
 
 
 def test_nothing_was_ever_promoted(payments: Project) -> None:

@@ -217,7 +217,7 @@ def test_a_version_whose_files_were_changed_does_not_become_champion(
     with RegistryProcess() as process:
         for there in (work, replace(work, asked=AskedRegistry(work.tracking, process))):
             for move in (promote, rollback):
-                with pytest.raises(UserError, match=f"^{told}restore it, or train it again"):
+                with pytest.raises(UserError, match=f"^{told}restore it, train it again, or take"):
                     move(there, 1, "so")
     assert work.tracking.spoilt(work.version(2)) is None
 

@@ -1,6 +1,7 @@
 """A champion is put in place by hand only with a reason, and only where it fits; a rollback goes down the line."""
 
 from datetime import UTC, date, datetime, timedelta
+from unittest.mock import patch
 
 import dagster as dg
 import polars as pl
@@ -10,6 +11,7 @@ from mlflow import MlflowClient
 
 from ml_platform.cli.project import Project
 from ml_platform.errors import UserError
+from ml_platform.resources.lake import Table
 from ml_platform.resources.registry import INPUTS_TAG
 from ml_platform.stages.work import Work
 from ml_platform.versions.moves import misfit, promote, rollback
@@ -73,7 +75,7 @@ def test_a_version_that_no_longer_fits_the_features_is_refused(
     table = work.lake.table(dg.AssetKey(["payments", "features"]))
     changed = change(table.scan().collect())
     write_deltalake(table.address, changed, mode="overwrite", schema_mode="overwrite", partition_by=["partition"])
-    sentence = f"version 2 cannot be champion: {reason}; restore it, or train it again."
+    sentence = f"version 2 cannot be champion: {reason}; restore it, train it again, or take another version."
     for move in (lambda: promote(work, 2, "so"), lambda: rollback(work, 2, "so")):
         with pytest.raises(UserError) as raised:
             move()
@@ -92,6 +94,18 @@ def test_a_version_whose_feature_is_not_written_any_more_is_refused(registered: 
     assert "TX_AMOUNT" in table.scan().collect_schema()
     with pytest.raises(UserError, match=r"^version 2 cannot be champion: it needs the feature 'TX_AMOUNT', which is"):
         rollback(work, None, "complaints")
+    table.overwrite(rows, [day])
+    before = date(2018, 4, 28)
+    table.overwrite(table.scan([before]).collect().drop("TX_AMOUNT"), [before])  # one day without is red by itself
+    assert rollback(work, None, "complaints").version == 2
+
+
+def test_a_version_fits_times_and_booleans_which_it_takes_as_numbers(registered: Project) -> None:
+    work = registered.work("payments")
+    schema = work.lake.table(dg.AssetKey(["payments", "features"])).newest_schema()
+    for kind in (pl.Boolean(), pl.Int64(), pl.Datetime("us"), pl.Date(), pl.Duration("us"), pl.Time()):
+        with patch.object(Table, "newest_schema", return_value={**schema, "TX_AMOUNT": kind}):
+            assert misfit(work, work.version(2)) is None
 
 
 def test_a_version_without_a_signature_is_refused(registered: Project) -> None:
