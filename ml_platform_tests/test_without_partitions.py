@@ -149,9 +149,10 @@ def test_a_feature_that_is_gone_is_a_sentence_where_a_model_needs_it(harvested: 
         said |= {check.name: check.reason for check in outcome.checks if not check.passed}
 
     assert said == {
-        "measurable": "the model needs the feature 'ripe', which features lack; make them with it, or materialize model again.",
-        "predicted": "the champion, version 1, needs the feature 'ripe', which features lack; make them with it, or put a version "
-        "in its place that does without: ml-platform rollback or promote.",
+        "measurable": "the model needs the feature 'ripe', which the features lack; make them with it, or materialize "
+        "model again.",
+        "predicted": "the champion, version 1, needs the feature 'ripe', which the features lack; make them with it, "
+        "or put a version in its place that does without: ml-platform rollback or promote.",
     }
 
 

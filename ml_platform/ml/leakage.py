@@ -225,6 +225,8 @@ def reaches_ahead(computed: pl.DataFrame, cut: pl.DataFrame, key: Sequence[str],
 
 def _differs(schema: pl.Schema) -> pl.Expr:
     one, other = pl.col("with"), pl.col("without")
+    if all(isinstance(dtype, pl.Date | pl.Datetime) for dtype in schema.values()):  # of whatever unit and time zone
+        return one.cast(pl.Datetime("us")).ne_missing(other.cast(pl.Datetime("us")))
     if not all(dtype.is_numeric() or dtype in (pl.Boolean, pl.Null) for dtype in schema.values()):
         return one.cast(pl.String).ne_missing(other.cast(pl.String))
     if schema["with"] == schema["without"] and not schema["with"].is_float():

@@ -55,7 +55,7 @@ def unseen(work: Work, tags: Mapping[str, str], cutoff: str | None, rows: pl.Dat
 def lacking(who: str, needed: Iterable[str], there: Collection[str], instead: str) -> str | None:
     """Why a model cannot be applied to rows of features with these columns, with what to do instead; or None."""
     gone = next((name for name in needed if name not in there), None)
-    return gone and f"{who} needs the feature '{gone}', which features lack; make them with it, or {instead}."
+    return gone and f"{who} needs the feature '{gone}', which the features lack; make them with it, or {instead}."
 
 
 class ChangedHoldOutError(ValueError):

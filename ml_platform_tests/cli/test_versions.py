@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from deltalake import DeltaTable
 from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
@@ -57,6 +58,16 @@ def test_a_run_with_nothing_new_says_who_is_champion_now(registered: Project) ->
     assert "champion version 1 is champion, moved in mlflow by unknown: the alias was moved in MLflow" in said()
     MlflowClient(registered.work("payments").tracking.uri).delete_registered_model_alias("payments", "champion")
     assert "champion there is none, moved in mlflow by unknown: the alias was moved in MLflow" in said()
+
+
+def test_a_run_whose_ledger_does_not_fit_mlflow_says_so_after_what_it_did(registered: Project) -> None:
+    DeltaTable(registered.work("payments").lake.address(ledger.ledger_key("payments"))).restore(1)
+    result = invoke("run", "payments", "--to", "2018-04-29", "--stage", "promotion", "--json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    (error,) = document["errors"]
+    assert error.startswith("the ledger of payments lacks the move that the champion of payments in MLflow at ")
+    assert document["stages"].keys() == {"promotion"}
 
 
 def test_rollback_goes_down_the_line(registered: Project) -> None:

@@ -343,6 +343,17 @@ def test_values_of_every_kind_are_compared(whole: list[Any], cut: list[Any]) -> 
         assert kinds(reaches_ahead(one, other, ["id"], ["x"])) == [("x", "computed from rows after the event")]
 
 
+def test_the_same_moment_in_another_unit_or_zone_is_no_other_one() -> None:
+    moments = pl.Series("x", [datetime(2018, 4, 1, hour) for hour in range(2)] + [None], pl.Datetime("us"))
+    there = pl.DataFrame({"id": [1, 2, 3], "x": moments})
+    elsewhere = moments.dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Berlin")
+    for same in (moments.dt.cast_time_unit("ms"), moments.dt.cast_time_unit("ns"), elsewhere):
+        assert reaches_ahead(there, there.with_columns(same), ["id"], ["x"]) == []
+    days = pl.DataFrame({"id": [1, 2, 3], "x": moments.dt.date()})
+    assert kinds(reaches_ahead(there, days, ["id"], ["x"])) == [("x", "computed from rows after the event")]
+    assert reaches_ahead(days, days.with_columns(pl.col("x").cast(pl.Datetime("ms"))), ["id"], ["x"]) == []
+
+
 def test_a_feature_that_later_rows_alone_bring_about_is_told() -> None:
     (leak,) = reaches_ahead(HOURS, HOURS.drop("city"), ["id"], ["amount", "city"])
     assert str(leak) == "city is no feature once later rows are left out"

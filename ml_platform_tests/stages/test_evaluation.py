@@ -251,7 +251,10 @@ def test_a_feature_that_is_without_values_now_is_told_of_the_model_that_learned_
         assert not outcome.errors
         return succeeded, reasons(outcome, "evaluation")
 
-    reason = "the model needs the feature 'TX_AMOUNT', which features lack; make them with it, or materialize model again."
+    reason = (
+        "the model needs the feature 'TX_AMOUNT', which the features lack; make them with it, or materialize model "
+        "again."
+    )
     nothing = pl.lit(None, pl.Float64)
     assert judged(rows.with_columns(TX_AMOUNT=nothing)) == (False, {"measurable": reason})
     newest = pl.col("partition") > date(2018, 4, 24)  # the hold-out

@@ -33,8 +33,8 @@ def test_of_days_one_without_a_feature_that_the_champion_needs_is_red_and_the_ot
     (red,) = [check for check in outcome.checks if not check.passed]
     assert (red.name, red.partition) == ("predicted", "2018-04-28")
     assert red.reason == (
-        "the champion, version 3, needs the feature 'TX_AMOUNT', which features lack; make them with it, or put a version in its "
-        "place that does without: ml-platform rollback or promote."
+        "the champion, version 3, needs the feature 'TX_AMOUNT', which the features lack; make them with it, or put a "
+        "version in its place that does without: ml-platform rollback or promote."
     )
     published = outcome.of("predictions")
     assert (published.partitions, published.unchanged) == (2, 0)

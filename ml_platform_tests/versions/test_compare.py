@@ -111,7 +111,10 @@ def test_a_champion_that_needs_a_feature_which_is_gone_is_a_sentence(registered:
     if is_left:
         table = DeltaTable(work.lake.table(dg.AssetKey(["payments", "features"])).address)
         table.alter.add_columns(Field("age", "double"))
-    with pytest.raises(ValueError, match=r"^the champion, version 3, needs the feature 'age', which features lack; make them with it, or"):
+    with pytest.raises(
+        ValueError,
+        match=r"^the champion, version 3, needs the feature 'age', which the features lack; make them with it, or",
+    ):
         opponent(work, replace(own, address=earlier.address), StoredModel(own.run_id, own.address), report, CUTOFF)
 
 
