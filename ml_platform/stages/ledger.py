@@ -154,7 +154,7 @@ def settled(work: Work, *, begin_anew: bool = False) -> Settled:
     """The ledger and the champion that it says.
 
     A move that was cut off is completed, one made by hand in MLflow is entered. Whoever has a new model in a registry
-    that has lost all others may `begin_anew`; anyone else may be looking at the wrong registry.
+    that lacks the champion may `begin_anew`; anyone else may be looking at the wrong registry.
 
     Raises:
         LedgerError: the champion is of another use case, or the ledger or the registry has lost what the other knows.
@@ -276,10 +276,9 @@ def _moved(recorded: int | None, champion: Version | None, *, gone: bool) -> tup
     """What happened to the champion outside the ledger: for the ledger, and for who reads of it first."""
     if gone:
         why = f"MLflow has no version {recorded} any more"
-        now = f"version {champion.number} is" if champion else "none is"
+        now = f"version {champion.number}" if champion else "none"
         return why, (
-            f"{why}, which was champion; {now} now, and so it stands in the ledger. "
-            "If MLflow's database was lost, restore it, or go on: models are judged as if there had been none."
+            f"{why}, which was champion; {now} is now, and so it stands in the ledger: models are judged against {now}."
         )
     if champion is None:
         said = f"taken from version {recorded}"
