@@ -1,5 +1,6 @@
 """The stage `predictions`: what the champion is not applied to."""
 
+from dataclasses import replace
 from datetime import date
 
 import dagster as dg
@@ -10,7 +11,7 @@ from mlflow import MlflowClient
 from ml_platform.cli.project import Project
 from ml_platform.cli.run import run_use_case
 from ml_platform.resources.registry import CHAMPION
-from ml_platform.stages import ledger
+from ml_platform.stages import ledger, predictions
 from ml_platform.versions.moves import promote
 from ml_platform_tests.stages.test_ledger import alias, cut_off
 from ml_platform_tests.tiny_project import reasons
@@ -78,3 +79,19 @@ def test_predictions_by_a_champion_that_ledger_and_mlflow_do_not_agree_on_are_re
     )
     assert not succeeded
     assert reasons(outcome, "predictions")["predicted"].startswith("the ledger of payments lacks the move that ")
+
+
+def test_predictions_by_a_version_of_the_same_number_in_another_registry_are_made_again(
+    registered: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unchanged() -> int:
+        succeeded, outcome = run_use_case(
+            registered, "payments", "2018-04-28", "2018-04-28", stages=["predictions"], quiet=True
+        )
+        assert succeeded
+        return outcome.of("predictions").unchanged
+
+    assert unchanged() == 1
+    champion = registered.work("payments").version(3)
+    monkeypatch.setattr(predictions, "_champion", lambda _: (replace(champion, run_id="another"), None))
+    assert unchanged() == 0
