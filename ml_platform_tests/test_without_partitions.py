@@ -11,7 +11,9 @@ import pytest
 from ml_platform.cli.outcome import Outcome
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
+from ml_platform.io_managers.reports import ReportIOManager
 from ml_platform.resources.lake import Lake
+from ml_platform.stages.evaluation import champion_importance
 from ml_platform.use_case import Stage
 from ml_platform.use_case.words import DATA
 from ml_platform_tests.conftest import copied, opened
@@ -119,11 +121,16 @@ def test_each_task_ends_with_a_champion_and_predictions(grown: tuple[Path, dict[
     kinds = lake.table(dg.AssetKey(["kinds", "predictions"])).scan().collect()
     assert set(kinds["prediction"]) == {"melon", "cherry", "plum"}
     assert kinds["scores"].list.sum().is_close(1.0).all()
+    key = dg.AssetKey(["kinds", "evaluation"])
+    assert set(ReportIOManager(lake=lake).reports(key, [None])[None].figures) == {
+        *("calibration_curve", "confusion_matrix", "importance")
+    }
 
 
 def test_a_worse_model_does_not_replace_the_champion(harvested: Project) -> None:
-    tracking = harvested.work("apples").tracking
-    before = tracking.champion("apples")
+    work, key = harvested.work("apples"), dg.AssetKey(["apples", "evaluation"])
+    before = work.tracking.champion("apples")
+    importance = work.reports.reports(key, [None])[None].importance
     noise = fruit("apple or not").with_columns(pl.col("target").shuffle(seed=1))
     noise.write_csv(harvested.folder / "data" / "apples.csv")
 
@@ -132,7 +139,9 @@ def test_a_worse_model_does_not_replace_the_champion(harvested: Project) -> None
     assert succeeded
     assert outcome.stages["promotion"].latest["promoted"] is False
     assert ", below 0.8." in outcome.stages["promotion"].latest["reason"]
-    assert tracking.champion("apples") == before
+    assert work.tracking.champion("apples") == before
+    assert work.reports.reports(key, [None])[None].importance != importance
+    assert champion_importance(work, "another model") == importance
 
 
 def test_a_feature_that_is_gone_is_a_sentence_where_a_model_needs_it(harvested: Project) -> None:

@@ -113,6 +113,13 @@ def pictures(
             }
         case "multiclass_classification":
             names = [str(index) for index in range(scores[MODEL].shape[1])]
-            return {"confusion_matrix": figures.confusion_matrix(y, scores[MODEL].argmax(axis=1), names)}
+            likeliest, probability = scores[MODEL].argmax(axis=1), scores[MODEL].max(axis=1)
+            right = (y == likeliest).astype(np.float64)
+            return {
+                "calibration_curve": figures.calibration_curve(
+                    right, {MODEL: probability}, of="right likeliest classes"
+                ),
+                "confusion_matrix": figures.confusion_matrix(y, likeliest, names),
+            }
         case "regression":
             return {"residuals": figures.residuals(y, scores[MODEL], target=use_case.label.column)}

@@ -64,8 +64,10 @@ def precision_recall_curve(y: NDArray[Any], scores_by_model: Mapping[str, NDArra
     return _framed(figure, axes, 0, 1)
 
 
-def calibration_curve(y: NDArray[Any], probabilities_by_model: Mapping[str, NDArray[Any]], *, bins: int = 10) -> bytes:
-    """The share of positive rows by predicted probability, in quantile bins, for each model.
+def calibration_curve(
+    y: NDArray[Any], probabilities_by_model: Mapping[str, NDArray[Any]], *, of: str = "positive rows", bins: int = 10
+) -> bytes:
+    """The share of positive rows by predicted probability, in quantile bins, for each model; `of` says what they are.
 
     Rows of equal probability share a bin, so there can be fewer bins, of unequal size. Arguments as in `roc_curve`.
     """
@@ -81,7 +83,7 @@ def calibration_curve(y: NDArray[Any], probabilities_by_model: Mapping[str, NDAr
         axes.scatter(predicted, actual, s=150 * rows / len(y), color=line["color"], zorder=4, clip_on=False)
         limit = max(limit, predicted.max(), actual.max())
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, label="perfect (area of a dot: rows)")
-    axes.set(xlabel="Mean predicted probability of the bin", ylabel="Share of positive rows in the bin")
+    axes.set(xlabel="Mean predicted probability of the bin", ylabel=f"Share of {of} in the bin")
     return _framed(figure, axes, 0, 1.05 * limit)
 
 

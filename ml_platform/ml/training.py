@@ -89,21 +89,24 @@ def fit(use_case: UseCase, train: pl.DataFrame, estimator: str, params: Mapping[
     method = "predict" if use_case.task == "regression" else "predict_proba"
     try:
         known = chosen().get_params()
-        able = hasattr(chosen(), method)
     except (AttributeError, TypeError) as error:
         raise ValueError(f"{estimator} is no estimator that can be made without arguments: {error}.") from error
-    if not able:
-        raise ValueError(f"{estimator} has no {method}, which {use_case.task} needs; choose another estimator.")
     seeded = {"random_state": use_case.model.seed, **params} if "random_state" in known else dict(params)
     if unknown := sorted(set(seeded) - set(known)):
         raise ValueError(
             f"{estimator} has no parameter '{unknown[0]}'; {references.did_you_mean(unknown[0], list(known))}"
         )
+    unfitted = chosen(**seeded)
+    if not hasattr(unfitted, method):
+        raise ValueError(
+            f"{estimator} has no {method} with these params, which {use_case.task} needs; choose others, or another "
+            "estimator."
+        )
     columns = feature_columns(use_case, train.columns)
     if not columns:
         raise ValueError("there is no feature: all columns are the key, the event time or the label; add one.")
     inputs, features = matrix(train, columns), train.select(columns)
-    return pipeline(features, chosen(**seeded), use_case.task, use_case.model.seed).fit(inputs, y)
+    return pipeline(features, unfitted, use_case.task, use_case.model.seed).fit(inputs, y)
 
 
 def pipeline(features: pl.DataFrame, estimator: Any, task: Task, seed: int) -> Any:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ import dagster as dg
 
 from ml_platform.errors import UserError
 from ml_platform.ml.preprocessing import matrix
+from ml_platform.ml.report import Interval
 from ml_platform.ml.training import TrainedModel
 from ml_platform.partitions import accepted_previews
 from ml_platform.resources.alive import is_alive, kept_alive
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MODEL_TAG, DATA_VERSION_TAG = "published_model", "data_version"
+EVALUATION, IMPORTANCE = "evaluation", "evaluation/importance.json"
 LOGGED_MODEL = "models:/m-"  # how the address of a model begins that lies in a run
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 DAGSTER_RUN_TAG, PARENT_TAG = "dagster_run_id", "mlflow.parentRunId"
@@ -237,14 +239,28 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
         finally:
             client.set_terminated(run.info.run_id, status)
 
-    def log_evaluation(self, run_id: str, metrics: Mapping[str, float], pictures: Mapping[str, bytes]) -> None:
-        """Add metrics and PNG pictures to a run that has ended."""
+    def log_evaluation(
+        self,
+        run_id: str,
+        metrics: Mapping[str, float],
+        pictures: Mapping[str, bytes],
+        importance: Mapping[str, Interval],
+    ) -> None:
+        """Add metrics, PNG pictures and the importance of features to a run that has ended."""
         client = self._mlflow().MlflowClient()
+        client.log_dict(run_id, {name: asdict(one) for name, one in importance.items()}, IMPORTANCE)
         client.log_batch(run_id, metrics=[self._metric(name, value) for name, value in metrics.items()])
         with TemporaryDirectory() as folder:
             for name, picture in pictures.items():
                 (Path(folder) / f"{name}.png").write_bytes(picture)
-            client.log_artifacts(run_id, folder, "evaluation")
+            client.log_artifacts(run_id, folder, EVALUATION)
+
+    def importance_of(self, run_id: str) -> dict[str, Interval] | None:
+        """The importance of features for the model of a run, None before its evaluation."""
+        files = self._mlflow().MlflowClient().list_artifacts(run_id, EVALUATION)
+        if IMPORTANCE not in {file.path for file in files}:
+            return None
+        return {name: Interval(**values) for name, values in self.read_json(run_id, IMPORTANCE).items()}
 
     def run_of(self, run_id: str) -> RunRecord:
         """A run by its id."""

@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from ml_platform.fingerprints import digest
 from ml_platform.io_managers.publishing import Key
 from ml_platform.ml.report import Report
-from ml_platform.ml.training import TrainedModel, feature_columns, fit, rows_hash
+from ml_platform.ml.training import TrainedModel, feature_columns, rows_hash
 from ml_platform.resources.registry import CUTOFF_TAG, DIGEST_TAG, EVALUATED_TAG, USE_CASE_TAG, StoredModel, Version
 from ml_platform.stages import ledger
 from ml_platform.stages.book import Book
 from ml_platform.stages.evaluation import WARNINGS
+from ml_platform.stages.fitting import fitted_once_more, kept
 from ml_platform.stages.model import (
     HOLD_OUT_ROWS_TAG,
     PREDICTIONS_TAG,
@@ -137,17 +139,22 @@ def refitted(work: Work, candidate: Candidate) -> tuple[StoredModel, str | None]
         return StoredModel(found.run_id, found.address), None
     use_case, tracking, commit = work.use_case, work.tracking, features_version(work)
     known, model = labelled_rows(work, candidate.cutoff, "known", commit), tracking.load_model(candidate.stored.address)
-    columns = feature_columns(use_case, known.columns)
-    pipeline = fit(use_case, known, use_case.estimator, model.params)
-    parent = candidate.stored.run_id
-    with tracking.run(work.step, use_case.name, candidate.cutoff or "", parent=parent) as run:
-        run.log_params({"estimator": use_case.estimator, "rows": known.height, "refit": True})
-        again = TrainedModel(pipeline, use_case.task, columns, run.mlflow_run_id, model.threshold, model.params)
-        hold_out = labelled_rows(work, candidate.cutoff, "hold_out", commit)
-        trained, judged = (rows_hash(use_case, rows, columns) for rows in (known, hold_out))
-        predicted = prediction_tags(again.predict(hold_out), commit, judged)
-        run.set_tags({**run_tags(work, commit, trained), **predicted})
-        run.log_dict(use_case.model_dump(mode="json"), "use_case.json")
-        stored = tracking.store_model(again, known.head())
+    columns, parent = feature_columns(use_case, known.columns), candidate.stored.run_id
+    version = digest([parent, str(commit)])
+    again = fitted_once_more(work, known, version, model)
+
+    def log() -> tuple[StoredModel, TrainedModel]:
+        cutoff = candidate.cutoff or ""
+        with tracking.run(work.step, use_case.name, cutoff, began=again.began, parent=parent) as run:
+            run.log_params({"estimator": use_case.estimator, "rows": known.height, "refit": True})
+            refit = again.model(work, columns, run.mlflow_run_id)
+            hold_out = labelled_rows(work, candidate.cutoff, "hold_out", commit)
+            trained, judged = (rows_hash(use_case, rows, columns) for rows in (known, hold_out))
+            predicted = prediction_tags(refit.predict(hold_out), commit, judged)
+            run.set_tags({**run_tags(work, commit, trained), **predicted})
+            run.log_dict(use_case.model_dump(mode="json"), "use_case.json")
+            return tracking.store_model(refit, known.head()), refit
+
+    stored, refit = kept(work, again, version, log)
     with ScoringProcess() as process:
-        return stored, parity_problem(work, known, again, stored, process)
+        return stored, parity_problem(work, known, refit, stored, process)

@@ -9,13 +9,13 @@ import dagster as dg
 from ml_platform.fingerprints import digest, recipe
 from ml_platform.io_managers.models import Models
 from ml_platform.io_managers.publishing import Key
-from ml_platform.ml.report import IMPORTANCE_SHIFT, MODEL, Report
+from ml_platform.ml.report import IMPORTANCE_SHIFT, MODEL, Interval, Report
 from ml_platform.ml.training import TrainedModel, rows_hash
 from ml_platform.stages.attributes import asset_key, asset_spec, check_specs
 from ml_platform.stages.chunks import one_by_one
 from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
 from ml_platform.stages.model import PACKAGES, features_version, no_rows, prediction_tags, training_config
-from ml_platform.stages.opponent import lacking
+from ml_platform.stages.opponent import is_known, lacking
 from ml_platform.stages.training_rows import features_dep, features_versions, labelled_rows, split, with_columns
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
@@ -121,7 +121,7 @@ def _computed(work: Work, cutoff: Key, model: TrainedModel) -> Computed:
     except ValueError as error:
         return Computed("evaluation", {}, {}, [Verdict("measurable", cutoff, str(error), acceptable=False)])
     points = {name: interval.point for name, interval in report.metrics.items()}
-    work.tracking.log_evaluation(report.run_id, points, report.figures)
+    work.tracking.log_evaluation(report.run_id, points, report.figures, report.importance)
     scores = np.asarray(report.scores[MODEL].to_list(), dtype=np.float64)
     for tag, value in prediction_tags(scores, commit, rows_hash(use_case, hold_out, model.columns)).items():
         work.tracking.set_tag(report.run_id, tag, value)
@@ -136,14 +136,12 @@ def _computed(work: Work, cutoff: Key, model: TrainedModel) -> Computed:
     return Computed("evaluation", {cutoff: report}, {cutoff: shown(report)}, verdicts)
 
 
-def champion_importance(work: Work, run_id: str) -> Mapping[str, Any] | None:
-    """The importance of features for the champion by its own report, None where there is no other model's."""
+def champion_importance(work: Work, run_id: str) -> Mapping[str, Interval] | None:
+    """The importance of features for the champion by its own evaluation, None where there is no other model's."""
     champion = work.registry.champion(work.use_case.registry.name)
-    if champion is None or champion.run_id == run_id:
+    if champion is None or not is_known(champion) or champion.judged_run_id == run_id:
         return None
-    cutoff = champion.cutoff or None
-    report = work.reports.reports(asset_key(work.use_case, "evaluation"), [cutoff]).get(cutoff)
-    return report.importance if report is not None and report.run_id == champion.judged_run_id else None
+    return work.tracking.importance_of(champion.judged_run_id)
 
 
 def shown(report: Report) -> dict[str, Any]:

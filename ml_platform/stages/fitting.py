@@ -17,6 +17,10 @@ from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.work import Work
 
 
+class NotLoggedError(ValueError):
+    """The tracking server did not take a fitted model."""
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A fitted pipeline before it is in the tracking server; `began` and `ended` are seconds since the epoch."""
@@ -41,12 +45,16 @@ def fitted(work: Work, train: pl.DataFrame, version: str, cutoff: Key) -> Fitted
     Raises:
         ValueError: there is nothing to learn from, or the parameters do not fit the estimator.
     """
-    file = _file(work, version)
-    if file.exists():
-        import skops.io
+    return _unlogged(work, version) or fit_now(work, train, version, cutoff)
 
-        return Fitted(**skops.io.loads(file.read_bytes(), trusted=list(TRUSTED_TYPES)))
-    return fit_now(work, train, version, cutoff)
+
+def fitted_once_more(work: Work, rows: pl.DataFrame, version: str, model: TrainedModel) -> Fitted:
+    """A model with its parameters and threshold on more rows: what an earlier run kept of it, or fitted now."""
+    if known := _unlogged(work, version):
+        return known
+    began, params = time(), dict(model.params)
+    pipeline = fit(work.use_case, rows, work.use_case.estimator, params)
+    return Fitted(pipeline, params, model.threshold, [], began, time())
 
 
 def fit_now(work: Work, train: pl.DataFrame, version: str, cutoff: Key) -> Fitted:
@@ -82,7 +90,7 @@ def kept(work: Work, fitted: Fitted, version: str, log: Callable[[], Any]) -> An
     """What `log` returns, which puts a fitted model into the tracking server; where it fails the model is kept.
 
     Raises:
-        ValueError: the tracking server cannot be reached; the next run logs the model without fitting it again.
+        NotLoggedError: it did not take it; where it cannot be reached the next run logs it without fitting it again.
     """
     import skops.io
 
@@ -90,16 +98,27 @@ def kept(work: Work, fitted: Fitted, version: str, log: Callable[[], Any]) -> An
         logged = log()
     except work.tracking.errors() as error:
         if not work.tracking.is_away(error):
-            raise ValueError(f"{work.tracking.failure(error)}; choose another estimator, or other params.") from error
+            reason = f"{work.tracking.failure(error)}; choose another estimator, or other params."
+            raise NotLoggedError(reason) from error
         file = _file(work, version)
         file.parent.mkdir(parents=True, exist_ok=True)
         put(file, skops.io.dumps(vars(fitted)))
-        raise ValueError(
+        raise NotLoggedError(
             f"{work.tracking.failure(error)}. The fitted model is kept; run again when the server is back, nothing "
             "will be trained again."
         ) from error
     _file(work, version).unlink(missing_ok=True)
     return logged
+
+
+def _unlogged(work: Work, version: str) -> Fitted | None:
+    """What an earlier run kept of a model."""
+    file = _file(work, version)
+    if not file.exists():
+        return None
+    import skops.io
+
+    return Fitted(**skops.io.loads(file.read_bytes(), trusted=list(TRUSTED_TYPES)))
 
 
 def _file(work: Work, version: str) -> UPath:

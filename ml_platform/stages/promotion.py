@@ -21,11 +21,13 @@ from ml_platform.stages.cards import condition, model_card
 from ml_platform.stages.chunks import one_by_one
 from ml_platform.stages.decision import Candidate, Decision, decide
 from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, StageDefinition, Verdict
+from ml_platform.stages.failures import failure_class
+from ml_platform.stages.fitting import NotLoggedError
 from ml_platform.stages.model import PACKAGES
 from ml_platform.stages.opponent import ChangedHoldOutError, opponent
 from ml_platform.stages.training_rows import features_dep
 from ml_platform.stages.work import Work
-from ml_platform.use_case import Gate, UseCase
+from ml_platform.use_case import FailureClass, Gate, UseCase
 
 if TYPE_CHECKING:
     from ml_platform.ml.gates import Opponent
@@ -102,7 +104,15 @@ def prepare(work: Work, keys: Keys) -> Prepared:
 
 
 def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdict], Decision | None]:
-    """What each gate says of a cutoff's model, and what became of it."""
+    """What each gate says of a cutoff's model, and what became of it; or why it cannot be judged."""
+    try:
+        return _judged(work, cutoff, evaluation)
+    except (ledger.LedgerError, ChangedHoldOutError, NotLoggedError) as error:
+        kind: FailureClass = "transient" if failure_class(error) == "transient" else "data"
+        return [Verdict("evaluated", cutoff, str(error), acceptable=False, failure_class=kind)], None
+
+
+def _judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdict], Decision | None]:
     from ml_platform.ml.gates import judge
 
     use_case, tracking = work.use_case, work.tracking
@@ -116,23 +126,18 @@ def judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdic
         return [Verdict("evaluated", cutoff, reason, {FOLLOWS: "evaluation"}, acceptable=False)], None
     moved_by_hand: str | None = None
     for _ in range(ATTEMPTS):
-        try:
-            book, champion, _, moved, _ = ledger.settled(work, begin_anew=True)
-        except ledger.LedgerError as error:
-            return [Verdict("evaluated", cutoff, str(error), acceptable=False)], None
+        book, champion, _, moved, _ = ledger.settled(work, begin_anew=True)
         moved_by_hand = moved_by_hand or moved
         versions = {one.number: one for one in work.registry.versions(use_case.registry.name)}
         known = [one for one in versions.values() if stored.run_id in {one.run_id, one.judged_run_id}]
         own = next((one for one in known if champion and one.number == champion.number), None)
         if own:  # put there by this run before it was cut off, by another, or by hand: judged as it was then
             champion = versions.get(book.before or 0)
-        # a newer champion may have been trained on these rows, and is not replaced by an older model anyway
-        newer = champion is not None and champion.cutoff > (cutoff or "")
         against, untold = None, None
         try:
-            against = None if champion is None or newer else opponent(work, champion, stored, report, cutoff)
-        except ChangedHoldOutError as error:
-            return [Verdict("evaluated", cutoff, str(error), acceptable=False)], None
+            against = None if champion is None else opponent(work, champion, stored, report, cutoff)
+        except ChangedHoldOutError:
+            raise
         except ValueError as error:  # whoever compares with the champion cannot tell, all others can
             untold = str(error)
         reasons = {

@@ -28,7 +28,7 @@ from ml_platform_tests.services import ends
 
 POSITIVE = "needs positive features, and numbers are scaled"
 ALONE = "takes other estimators, which no YAML file can name"
-NO_PROBABILITY = "has no predict_proba"
+NO_PROBABILITY = "has no predict_proba with these params"
 SEVERAL_LABELS = "predicts several labels at once"
 UNFIT = {
     "CategoricalNB": POSITIVE,
@@ -55,7 +55,7 @@ UNFIT = {
     "RidgeClassifierCV": NO_PROBABILITY,
     "SGDClassifier": NO_PROBABILITY,
     "SVC": NO_PROBABILITY,
-    "SelfTrainingClassifier": "has no predict_proba, as the estimator that it takes by default has none",
+    "SelfTrainingClassifier": f"{NO_PROBABILITY}, as the estimator that it takes by default has none",
     "CCA": SEVERAL_LABELS,
     "MultiTaskElasticNet": SEVERAL_LABELS,
     "MultiTaskElasticNetCV": SEVERAL_LABELS,
@@ -169,6 +169,15 @@ def test_every_estimator_of_scikit_learn_scores_alike_in_a_fresh_process(
         ("binary_classification", "sklearn.calibration.CalibratedClassifierCV", {"method": "temperature"}),
         ("binary_classification", "sklearn.neighbors.KNeighborsClassifier", {"algorithm": "ball_tree"}),
         ("binary_classification", "sklearn.neighbors.KNeighborsClassifier", {"p": 3}),
+        *(
+            ("binary_classification", "sklearn.neighbors.KNeighborsClassifier", {"metric": metric, "algorithm": tree})
+            for metric in ("braycurtis", "canberra", "hamming")
+            for tree in ("auto", "ball_tree")
+        ),
+        ("binary_classification", "sklearn.linear_model.SGDClassifier", {"loss": "log_loss"}),
+        ("multiclass_classification", "sklearn.linear_model.SGDClassifier", {"loss": "modified_huber"}),
+        ("binary_classification", "sklearn.svm.SVC", {"probability": True}),
+        ("binary_classification", "sklearn.svm.NuSVC", {"probability": True}),
         ("regression", "sklearn.neighbors.KNeighborsRegressor", {"metric": "manhattan"}),
         ("regression", "sklearn.neighbors.KNeighborsRegressor", {"metric": "chebyshev"}),
         ("regression", "sklearn.linear_model.TweedieRegressor", {"power": 1.5}),

@@ -14,6 +14,7 @@ from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import dagster as dg
 import polars as pl
@@ -27,7 +28,7 @@ from ml_platform.cli.run import run_use_case
 from ml_platform.resources.registry import EVALUATED_TAG, StoredModel
 from ml_platform.resources.tracking import Tracking
 from ml_platform.stages import decision as deciding
-from ml_platform.stages import ledger
+from ml_platform.stages import fitting, ledger
 from ml_platform.stages.training_rows import labelled_rows
 from ml_platform.versions.moves import promote, rollback
 from ml_platform_tests.conftest import copied, opened
@@ -397,13 +398,26 @@ def test_a_champion_that_fails_a_new_gate_stays_and_its_decision_says_so(registe
     assert len(ledger.read(project.work("payments")).entries) == 3
 
 
-def test_an_older_cutoff_is_not_compared_with_a_newer_champion(
-    registered: Project, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("trained_from", "reason"),
+    [
+        ("2018-04-20", "the champion, version 3, is of the newer cutoff 2018-04-30."),
+        (
+            "2018-04-01",
+            (
+                "roc_auc_no_worse_than_champion: the champion was trained on all 2,222 rows of the hold-out, which "
+                "leaves none to compare on; judge a model of a later cutoff."
+            ),
+        ),
+    ],
+)
+def test_an_older_cutoff_is_compared_with_a_newer_champion_on_what_that_has_not_seen(
+    registered: Project, trained_from: str, reason: str
 ) -> None:
-    monkeypatch.setattr("ml_platform.stages.promotion.opponent", None)  # whoever asks for it fails
-    found = promoted(registered, force=True, last="2018-04-15").stages["promotion"].latest
-    assert found["promoted"] is False
-    assert found["reason"] == "the champion, version 3, is of the newer cutoff 2018-04-30."
+    client(registered).set_model_version_tag("payments", "3", "trained_from", f"{trained_from}T00:00:00")
+    outcome = promoted(registered, force=True, last="2018-04-15")
+    assert outcome.stages["promotion"].latest["promoted"] is False
+    assert outcome.stages["promotion"].latest["reason"] == reason
 
 
 @pytest.mark.parametrize(
@@ -457,6 +471,23 @@ def test_a_model_trained_once_more_that_scores_otherwise_in_a_fresh_process_is_k
     assert promoted(project).stages["promotion"].latest["promoted"] is False
     decided = decision(project)
     assert (decided["decision"], decided["reason"]) == ("kept", "parity of the model trained once more: it differs.")
+
+
+def test_a_model_trained_once_more_is_kept_while_mlflow_is_away(
+    challenge: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = change_yaml(challenge, "train_on: 3 days", "train_on: 3 days\n    refit: true")
+    with monkeypatch.context() as away:
+        away.setattr(Tracking, "store_model", Mock(side_effect=ConnectionError))
+        succeeded, outcome = run_use_case(project, "payments", None, LAST_DAY, stages=["promotion"], quiet=True)
+    assert not succeeded
+    (red,) = [check for check in outcome.checks if not check.passed]
+    assert (red.name, red.partition) == ("evaluated", CUTOFF)
+    assert str(red.reason).endswith(
+        " The fitted model is kept; run again when the server is back, nothing will be trained again."
+    )
+    monkeypatch.setattr(fitting, "fit", None)  # whoever trains again fails
+    assert promoted(project).stages["promotion"].latest["promoted"] is True
 
 
 def test_a_model_trained_once_more_is_a_child_of_the_run_that_was_judged(challenge: Project) -> None:
