@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MODEL_TAG, DATA_VERSION_TAG = "published_model", "data_version"
 EVALUATION, IMPORTANCE = "evaluation", "evaluation/importance.json"
 LOGGED_MODEL = "models:/m-"  # how the address of a model begins that lies in a run
-REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
+REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy", "scipy")
 DAGSTER_RUN_TAG, PARENT_TAG = "dagster_run_id", "mlflow.parentRunId"
 
 

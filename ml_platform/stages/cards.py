@@ -23,13 +23,22 @@ UNSAID = {"features", "trained_on", "features_version", "threshold"}
 
 
 def model_card(
-    work: Work, number: int, cutoff: Key, report: Report, gates: Mapping[str, str | None], decision: str
+    work: Work,
+    number: int,
+    cutoff: Key,
+    report: Report,
+    gates: Mapping[str, str | None],
+    decision: str,
+    compared_on: str | None = None,
 ) -> "ModelCard":
-    """The report on a version of a cutoff, with why it fails each gate, or None."""
+    """The report on a version of a cutoff, with why it fails each gate, or None.
+
+    `compared_on` says on which rows it was compared with the champion, by default those of the hold-out.
+    """
     from ml_platform.ml.model_card import GateVerdict, ModelCard
 
     use_case, run = work.use_case, work.tracking.run_of(report.run_id)
-    conditions = {gate.name: condition(gate) for gate in use_case.gates}
+    conditions = {gate.name: condition(gate, compared_on) for gate in use_case.gates}
     return ModelCard(
         title=f"{use_case.registry.name} {number}",
         description=use_case.description,
@@ -45,11 +54,13 @@ def model_card(
     )
 
 
-def condition(gate: Gate) -> str:
-    """The condition of a gate in words."""
+def condition(gate: Gate, compared_on: str | None = None) -> str:
+    """The condition of a gate in words; `compared_on` as in `model_card`."""
     bound = next(value for name in CONDITIONS if (value := getattr(gate, name)) is not None)
     margin = f" by more than {gate.margin:g}" if gate.margin else ""
     rows = "in every slice" if gate.of == "worst_slice" else "on the hold-out"
+    if gate.opponent == "champion" and compared_on:
+        rows = compared_on
     return f"{gate.metric} {gate.condition.replace('_', ' ')} {bound}{margin} {rows}"
 
 

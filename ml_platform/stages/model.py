@@ -23,6 +23,7 @@ from ml_platform.stages.definition import FOLLOWS, Computed, Keys, Prepared, Sta
 from ml_platform.stages.failures import failure_class
 from ml_platform.stages.features import deliveries, loaded
 from ml_platform.stages.fitting import Fitted, fitted, kept
+from ml_platform.stages.surroundings import surroundings
 from ml_platform.stages.training_rows import Part, Split, features_dep, features_versions, labelled_rows, split
 from ml_platform.stages.work import Work
 from ml_platform.use_case import FailureClass, ThresholdRule, UseCase
@@ -232,8 +233,9 @@ def logged(
 
 
 def run_tags(work: Work, commit: int, rows: str) -> dict[str, str]:
-    """What a run says of what its model is made of: how it was computed, the commit of the features, the rows' hash."""
-    return {RECIPE_TAG: recipe_of(work.use_case).digest, FEATURES_TAG: str(commit), TRAINING_ROWS_TAG: rows}
+    """What a run says of what its model is made of: how, where, of which commit of the features, the rows' hash."""
+    made_of = {RECIPE_TAG: recipe_of(work.use_case).digest, FEATURES_TAG: str(commit), TRAINING_ROWS_TAG: rows}
+    return {**made_of, **surroundings()}
 
 
 def prediction_tags(scores: "NDArray[np.float64]", commit: int, rows: str) -> dict[str, str]:

@@ -153,19 +153,27 @@ def _judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdi
                 Verdict(name, cutoff, reason, measured.get(name, {}), blocks=False) for name, reason in reasons.items()
             ]
             by_hand = Verdict(ledger.IN_LEDGER, cutoff, moved_by_hand, blocks=False, warning=True)
-            page = written(work, cutoff, report, reasons, decision)
+            page = written(work, cutoff, report, reasons, decision, _compared_on(report, champion, against))
             return [Verdict("evaluated", cutoff), *verdicts, by_hand], replace(decision, gates=reasons, page=page)
     raise RuntimeError(f"the ledger of {use_case.name} was written by others {ATTEMPTS} times; run promotion again.")
 
 
-def written(work: Work, cutoff: Key, report: Report, gates: Mapping[str, str | None], decision: Decision) -> str:
+def written(
+    work: Work,
+    cutoff: Key,
+    report: Report,
+    gates: Mapping[str, str | None],
+    decision: Decision,
+    compared_on: str | None,
+) -> str:
     """Store the page about a version beside it; the page's address."""
     from ml_platform.ml.model_card import render
 
     word = "Promoted" if decision.promoted else f"Kept back, champion is {decision.champion or 'none'}"
     if not decision.promoted and decision.champion == decision.version.number:
         word = "Champion still"
-    card = model_card(work, decision.version.number, cutoff, report, gates, f"{word}: {decision.reason}")
+    said = f"{word}: {decision.reason}"
+    card = model_card(work, decision.version.number, cutoff, report, gates, said, compared_on)
     return work.tracking.log_text(decision.version.run_id, render(card), PAGE)
 
 
@@ -188,6 +196,19 @@ def decisions_table(decisions: Mapping[str | None, Decision]) -> pl.DataFrame:
     return table.with_columns(pl.Series(PARTITION, [day_of(str(cutoff)) for cutoff in decisions], pl.Date))
 
 
+def _compared_on(report: Report, champion: Version | None, against: "Opponent | None") -> str | None:
+    """On which rows of the hold-out a model was compared with the champion, where there is one to compare with."""
+    if champion is None or against is None:
+        return None
+    unseen, rows = _unseen(report, against), report.scores.height
+    some = f"all {rows:,}" if unseen == rows else f"those {unseen:,} of {rows:,}"
+    return f"on {some} rows of the hold-out that version {champion.number} was not trained on"
+
+
+def _unseen(report: Report, against: "Opponent") -> int:
+    return report.scores.height if against.rows is None else int(against.rows.sum())
+
+
 def _measured(report: Report, gate: Gate, champion: Version | None, against: "Opponent | None") -> dict[str, Any]:
     """What a gate was judged by: the metric with its interval, and who it was compared with on how many rows."""
     interval = report.metrics.get(gate.metric)
@@ -195,7 +216,7 @@ def _measured(report: Report, gate: Gate, champion: Version | None, against: "Op
     if interval is not None:
         found = {gate.metric: interval.point, "low": interval.low, "high": interval.high}
     if gate.opponent == "champion" and champion is not None and against is not None:
-        unseen = report.scores.height if against.rows is None else int(against.rows.sum())
+        unseen = _unseen(report, against)
         found |= {
             "champion": champion.number,
             "rows_compared": unseen,

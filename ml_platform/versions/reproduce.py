@@ -23,6 +23,7 @@ from ml_platform.stages.model import (
 )
 from ml_platform.stages.recipes import load
 from ml_platform.stages.reference import use_case_of
+from ml_platform.stages.surroundings import COMMIT_TAG, environment, surroundings
 from ml_platform.stages.training_rows import Part, labelled_rows
 from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
@@ -86,7 +87,7 @@ def reproduce(work: Work, version: Version) -> Reproduction:
     differences = [
         *other_files,
         *_changed("data", {tag: run.tags[tag] for tag in data}, data),
-        *_differences(before, now),
+        *_differences(before, now, run.tags),
         *_changed("configuration", before.config, here.config),
     ]
     if recorded != found and not differences:
@@ -121,9 +122,13 @@ def _other_threshold(work: Work, version: Version, stored: TrainedModel) -> Iter
         yield from _changed("stored model", {"threshold": recorded}, {"threshold": str(stored.threshold)})
 
 
-def _differences(before: Recipe, now: Recipe) -> Iterator[str]:
+def _differences(before: Recipe, now: Recipe, tags: Mapping[str, str]) -> Iterator[str]:
+    """What differs in code and environment; the commit of then is where to find its code."""
     yield from _changed("code", before.code, now.code)
-    yield from _changed("environment", before.environment, now.environment)
+    if before.code != now.code and COMMIT_TAG in tags:
+        yield f"the code of then is that of the commit {tags[COMMIT_TAG]}; check it out to train with it"
+    here = {name: value for name, value in surroundings().items() if name in tags}
+    yield from _changed("environment", environment(before.environment, tags), environment(now.environment, here))
 
 
 def _changed(kind: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

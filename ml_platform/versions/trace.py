@@ -15,6 +15,7 @@ from ml_platform.stages import ledger
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.model import RECIPE_TAG
 from ml_platform.stages.recipes import load
+from ml_platform.stages.surroundings import COMMIT_TAG, environment
 from ml_platform.stages.work import Work
 from ml_platform.use_case import Stage
 from ml_platform.versions.moves import shown
@@ -41,9 +42,10 @@ def trace(work: Work, version: Version) -> dict[str, Any]:
         "dagster_run": run.tags["dagster_run_id"],
         "model": run.params,
         "metrics": run.metrics,
+        "git_commit": run.tags.get(COMMIT_TAG),
         "code": dict(recipe.code),
         "config": dict(recipe.config),
-        "environment": dict(recipe.environment),
+        "environment": environment(recipe.environment, run.tags),
         "features": _partitions(work, "features", features, before),
         "validated_data": _partitions(work, "validated_data", looked, before),
         "raw_data": _partitions(work, "raw_data", looked, before),

@@ -121,7 +121,7 @@ def test_trace_prints_what_a_version_was_made_of(registered: Project) -> None:
     found = told("trace", "payments@2")
     assert set(found) == {
         *("version", "cutoff", "mlflow_run", "dagster_run", "model", "metrics"),
-        *("code", "config", "environment", "features", "validated_data", "raw_data", "moves"),
+        *("git_commit", "code", "config", "environment", "features", "validated_data", "raw_data", "moves"),
     }
     assert found["moves"] == [one for one in told("history", "payments") if 2 in (one["version"], one["from_version"])]
     result = invoke("trace", "payments@2")

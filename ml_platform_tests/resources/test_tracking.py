@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from ml_platform.ml.preprocessing import matrix
+from ml_platform.ml.report import Interval
 from ml_platform.ml.training import TrainedModel, pipeline
 from ml_platform.references import load
 from ml_platform.resources.model_files import DESCRIPTION_FILE, MODEL_FILE
@@ -561,12 +562,16 @@ def test_a_trial_is_never_taken_for_a_model(tracking: Tracking) -> None:
 
 def test_metrics_and_pictures_are_added_to_a_run_that_has_ended(tracking: Tracking, client: Any) -> None:
     trained, _ = store(tracking, "evaluated")
-    tracking.log_evaluation(trained.run_id, {"r2": 0.5}, {"residuals": b"\x89PNG"})
-    tracking.log_evaluation(trained.run_id, {"r2": 0.75}, {})
+    assert tracking.importance_of(trained.run_id) is None
+    importance = {"visits": Interval(0.3, 0.2, 0.4, 0.95)}
+    tracking.log_evaluation(trained.run_id, {"r2": 0.5}, {"residuals": b"\x89PNG"}, importance)
+    tracking.log_evaluation(trained.run_id, {"r2": 0.75}, {}, importance)
     run = client.get_run(trained.run_id)
     assert run.data.metrics == {"r2": 0.75}
     assert run.info.status == "FINISHED"
-    assert [one.path for one in client.list_artifacts(trained.run_id, "evaluation")] == ["evaluation/residuals.png"]
+    files = [one.path for one in client.list_artifacts(trained.run_id, "evaluation")]
+    assert files == ["evaluation/importance.json", "evaluation/residuals.png"]
+    assert tracking.importance_of(trained.run_id) == importance
     assert Path(client.download_artifacts(trained.run_id, "evaluation/residuals.png")).read_bytes() == b"\x89PNG"
 
 

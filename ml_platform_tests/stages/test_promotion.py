@@ -243,7 +243,12 @@ def test_a_gate_says_which_rows_the_champion_has_not_seen(challenge: Project) ->
     metadata = record.event.dagster_event.asset_check_evaluation_data.metadata  # type: ignore[union-attr]
     report = work.reports.reports(dg.AssetKey(["payments", "evaluation"]), [CUTOFF])[CUTOFF]
     assert (metadata["champion"].value, metadata["rows_the_champion_was_trained_on"].value) == (3, seen)
-    assert metadata["rows_compared"].value == report.scores.height - seen
+    compared = report.scores.height - seen
+    assert metadata["rows_compared"].value == compared
+    page = work.tracking.read_text(report.run_id, "report.html")
+    assert (
+        f"on those {compared:,} of {report.scores.height:,} rows of the hold-out that version 3 was not trained" in page
+    )
 
 
 def _artifacts(project: Project, run_id: str) -> str:

@@ -1,5 +1,6 @@
 """A version trained again from what was recorded predicts the same, whatever became of data and configuration."""
 
+import platform
 import shutil
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from ml_platform.stages.model import (
     recipe_of,
 )
 from ml_platform.stages.recipes import save
+from ml_platform.stages.surroundings import COMMIT_TAG, PYTHON_TAG
 from ml_platform.stages.training_rows import labelled_rows
 from ml_platform.stages.work import Work
 from ml_platform.use_case import Stage
@@ -97,9 +99,12 @@ def test_code_and_packages_that_were_others_are_told(registered: Project) -> Non
     name = next(iter(now.code))
     before = replace(now, code={**now.code, name: "0a"}, environment={**now.environment, "scikit-learn": "0.1"})
     save(work.lake, before)
-    MlflowClient(work.tracking.uri).set_tag(version.run_id, RECIPE_TAG, before.digest)
+    for tag, value in {RECIPE_TAG: before.digest, COMMIT_TAG: "0c", PYTHON_TAG: "2.7.18"}.items():
+        MlflowClient(work.tracking.uri).set_tag(version.run_id, tag, value)
     assert reproduce(work, version).differences == [
         f"code {name} was 0a and is {now.code[name]}",
+        "the code of then is that of the commit 0c; check it out to train with it",
+        f"environment python was 2.7.18 and is {platform.python_version()}",
         f"environment scikit-learn was 0.1 and is {now.environment['scikit-learn']}",
     ]
 

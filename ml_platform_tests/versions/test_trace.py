@@ -5,6 +5,7 @@ import platform
 
 import polars as pl
 import pytest
+import scipy
 import sklearn
 from mlflow import MlflowClient
 
@@ -38,7 +39,9 @@ def test_a_trace_has_data_code_parameters_environment_runs_and_moves(registered:
     assert registered.instance.get_run_by_id(found["dagster_run"]) is not None
     assert found["model"]["estimator"] == "sklearn.linear_model.LogisticRegression"
     assert found["config"]["model.train_on"] == '"3 days"'
-    assert platform.python_version().startswith(found["environment"]["python"])
+    assert found["environment"]["python"] == platform.python_version()
+    assert found["environment"]["platform"] == platform.platform()
+    assert found["environment"]["scipy"] == scipy.__version__
     assert found["environment"]["scikit-learn"] == sklearn.__version__
     assert any(name.startswith("ml_platform.ml.training:") for name in found["code"])
     # trained on three days from the 13th, judged on three up to the 20th, and features look two days back

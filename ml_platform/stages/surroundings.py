@@ -1,0 +1,38 @@
+"""Where a model is trained: recorded for people beside what it is made of, and no reason to train again."""
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+COMMIT_TAG, PYTHON_TAG, PLATFORM_TAG = "git_commit", "python_version", "platform"
+PATIENCE = 10  # seconds
+
+
+def surroundings() -> dict[str, str]:
+    """The interpreter, the platform, and the commit of the folder of now, by tag; no commit where there is no Git."""
+    found = {PYTHON_TAG: platform.python_version(), PLATFORM_TAG: platform.platform()}
+    commit = git_commit(Path.cwd())
+    return {**found, COMMIT_TAG: commit} if commit else found
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that a folder is at, with ` and changes` where files that Git knows were changed; None without Git."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit} and changes" if changes else commit
+
+
+def environment(recorded: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, str]:
+    """The packages of a recipe, and beside them what a run or `surroundings` says of interpreter and platform."""
+    said = {"python": tags.get(PYTHON_TAG), "platform": tags.get(PLATFORM_TAG)}
+    return {**recorded, **{name: value for name, value in said.items() if value is not None}}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)  # noqa: S603 - Git
+    return done.stdout.strip()

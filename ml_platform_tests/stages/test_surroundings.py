@@ -1,0 +1,38 @@
+"""Where a model was trained is recorded with the commit of its code, where there is one."""
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ml_platform.stages.surroundings import COMMIT_TAG, PLATFORM_TAG, PYTHON_TAG, git_commit, surroundings
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="Git is not installed")
+def test_the_commit_is_recorded_and_whether_its_files_were_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    assert git_commit(tmp_path) is None
+    git("init")
+    assert git_commit(tmp_path) is None  # nothing is committed
+    (tmp_path / "features.py").write_text("one = 1\n")
+    git("add", "features.py")
+    git("commit", "--message", "one")
+    (tmp_path / "notes.txt").write_text("not of the code")
+    assert git_commit(tmp_path) == surroundings()[COMMIT_TAG] == git("rev-parse", "HEAD")
+    (tmp_path / "features.py").write_text("one = 2\n")
+    assert git_commit(tmp_path) == f"{git('rev-parse', 'HEAD')} and changes"
+
+
+def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert surroundings() == {PYTHON_TAG: platform.python_version(), PLATFORM_TAG: platform.platform()}
