@@ -23,6 +23,7 @@ import polars as pl
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
+from mlflow import MlflowClient
 
 from ml_platform.cli.project import environment
 from ml_platform.resources.lake import Lake
@@ -38,6 +39,7 @@ GATES = ("contract", "volume", "duplicates", "plausible")
 ROWS, POISON = 40, 1e9
 PATIENCE = 300  # seconds
 PUBLISHED, LAST = 12, 23  # days
+MODELS = "models"  # the use case of which no data is launched again
 
 USE_CASE = """
 type: ml_platform.components.UseCase
@@ -324,6 +326,20 @@ class Platform:
         run_id: str = launched["run"]["runId"]
         return run_id
 
+    def backfill(self, use_case: str, stages: Sequence[str], partitions: Sequence[str]) -> list[dg.DagsterRun]:
+        """Launch a backfill as the UI does; its runs when it has ended."""
+        launched = self.ask(
+            """mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+                __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+            } }""",
+            params={
+                "assetSelection": [{"path": [use_case, stage]} for stage in stages],
+                "partitionNames": list(partitions),
+            },
+        )
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return self.backfilled(launched["backfillId"])
+
     def finished(self, runs: Sequence[str]) -> list[dg.DagsterRun]:
         """These runs when all have ended."""
         return self.wait(lambda: self._ended(dg.RunsFilter(run_ids=list(runs)), len(runs)))
@@ -368,17 +384,7 @@ def ui(platform: Platform) -> list[dg.DagsterRun]:
 
 
 def backfill(platform: Platform) -> list[dg.DagsterRun]:
-    launched = platform.ask(
-        """mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
-            __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
-        } }""",
-        params={
-            "assetSelection": [{"path": ["backfill", stage]} for stage in DATA],
-            "partitionNames": [key_of(number) for number in ALL],
-        },
-    )
-    assert launched["__typename"] == "LaunchBackfillSuccess", launched
-    return platform.backfilled(launched["backfillId"])
+    return platform.backfill("backfill", DATA, [key_of(number) for number in ALL])
 
 
 def schedule(platform: Platform) -> list[dg.DagsterRun]:
@@ -534,6 +540,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     (folder / PACKAGE / "payments.py").write_text(PAYMENTS)
     for name in PATHS:
         write_use_case(folder, PACKAGE, name, USE_CASE.format(name=name) + (CONDITIONS if name == "condition" else ""))
+    daily = USE_CASE.format(name=MODELS).replace("  model:\n", "  model:\n    every: day\n")
+    write_use_case(folder, PACKAGE, MODELS, daily)
     (folder / PACKAGE / "defs" / "condition" / "conditions.py").write_text(TEMPLATE_VARIABLES)
     automation = folder / PACKAGE / "defs" / "automation"
     automation.mkdir()
@@ -548,7 +556,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     port = free_port()
     with dg.DagsterInstance.from_config(variables["DAGSTER_HOME"]) as instance:
         platform = Platform(folder, variables, instance, port)
-        published = platform.command(*materialize_command(list(PATHS), 1, PUBLISHED))
+        published = platform.command(*materialize_command([*PATHS, MODELS], 1, PUBLISHED))
         assert published.returncode == 0, published.stdout + published.stderr
         deliver(folder, SECOND_DELIVERY)
         place = ("-h", "127.0.0.1", "-p", str(port))
@@ -659,3 +667,19 @@ def test_the_launch_fails_and_says_why(launch: Launch) -> None:
     )
     for words in ("rows break the contract", "keep the contract, at least 20 must", "repeat a key", "channel test"):
         assert words in said
+
+
+def test_a_backfill_of_models_walks_forward_over_cutoffs_in_one_run(platform: Platform) -> None:
+    cutoffs = [key_of(number) for number in range(8, 12)]
+    (run,) = platform.backfill(MODELS, ("model", "evaluation", "promotion"), cutoffs)
+    assert run.status is dg.DagsterRunStatus.SUCCESS
+    lake = Lake(root=str(platform.folder / ".ml_platform" / "lake"))
+    decided = lake.table(dg.AssetKey([MODELS, "promotion"])).scan().sort("partition").collect()
+    assert [f"{day}" for day in decided["partition"]] == cutoffs
+    ledger = lake.table(dg.AssetKey([MODELS, "ledger"])).scan().sort("at").collect()
+    assert ledger["cutoff"].to_list() == cutoffs
+    assert set(ledger["dagster_run"]) == {run.run_id}
+    client = MlflowClient(f"sqlite:///{platform.folder}/.ml_platform/mlflow.db")
+    found = client.search_runs([client.get_experiment_by_name(MODELS).experiment_id], order_by=["start_time"])
+    assert [one.data.tags["cutoff"] for one in found] == cutoffs
+    assert {(one.info.status, one.data.tags["dagster_run_id"]) for one in found} == {("FINISHED", run.run_id)}
