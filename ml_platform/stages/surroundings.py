@@ -3,10 +3,11 @@
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 COMMIT_TAG, PYTHON_TAG, PLATFORM_TAG = "git_commit", "python_version", "platform"
-PATIENCE = 10  # seconds
+PATIENCE = 5  # seconds: without a commit a model is as good
 
 
 def surroundings() -> dict[str, str]:
@@ -16,8 +17,12 @@ def surroundings() -> dict[str, str]:
     return {**found, COMMIT_TAG: commit} if commit else found
 
 
+@cache
 def git_commit(folder: Path) -> str | None:
-    """The commit that a folder is at, with ` and changes` where files that Git knows were changed; None without Git."""
+    """The commit that a folder is at, with ` and changes` where files that Git knows were changed; None without Git.
+
+    It is asked once: a process trains with the code that it has imported.
+    """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
@@ -34,5 +39,5 @@ def environment(recorded: Mapping[str, str], tags: Mapping[str, str]) -> dict[st
 
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)  # noqa: S603 - Git
-    return done.stdout.strip()
+    done = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE)  # noqa: S603 - Git
+    return done.stdout.decode(errors="replace").strip()  # a file's name may be in any encoding

@@ -1,5 +1,6 @@
 """Where a model was trained is recorded with the commit of its code, where there is one."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -21,18 +22,27 @@ def test_the_commit_is_recorded_and_whether_its_files_were_changed(
 
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
-    assert git_commit(tmp_path) is None
+
+    def looked() -> str | None:
+        git_commit.cache_clear()
+        return git_commit(tmp_path)
+
+    assert looked() is None
     git("init")
-    assert git_commit(tmp_path) is None  # nothing is committed
+    assert looked() is None  # nothing is committed
     (tmp_path / "features.py").write_text("one = 1\n")
     git("add", "features.py")
     git("commit", "--message", "one")
     (tmp_path / "notes.txt").write_text("not of the code")
-    assert git_commit(tmp_path) == surroundings()[COMMIT_TAG] == git("rev-parse", "HEAD")
-    (tmp_path / "features.py").write_text("one = 2\n")
-    assert git_commit(tmp_path) == f"{git('rev-parse', 'HEAD')} and changes"
+    assert looked() == surroundings()[COMMIT_TAG] == git("rev-parse", "HEAD")
+    odd = os.fsencode(tmp_path) + b"/\xff.py"
+    Path(os.fsdecode(odd)).write_text("one = 1\n")
+    git("config", "core.quotePath", "false")
+    git("add", os.fsdecode(odd))
+    assert looked() == f"{git('rev-parse', 'HEAD')} and changes"
 
 
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
+    git_commit.cache_clear()
     assert surroundings() == {PYTHON_TAG: platform.python_version(), PLATFORM_TAG: platform.platform()}
