@@ -140,7 +140,8 @@ def refitted(work: Work, candidate: Candidate) -> tuple[StoredModel, str | None]
     use_case, tracking, commit = work.use_case, work.tracking, features_version(work)
     known, model = labelled_rows(work, candidate.cutoff, "known", commit), tracking.load_model(candidate.stored.address)
     columns, parent = feature_columns(use_case, known.columns), candidate.stored.run_id
-    version = digest([parent, str(commit)])
+    trained = rows_hash(use_case, known, columns)
+    version = digest([parent, trained])
     again = fitted_once_more(work, known, version, model)
 
     def log() -> tuple[StoredModel, TrainedModel]:
@@ -149,8 +150,7 @@ def refitted(work: Work, candidate: Candidate) -> tuple[StoredModel, str | None]
             run.log_params({"estimator": use_case.estimator, "rows": known.height, "refit": True})
             refit = again.model(work, columns, run.mlflow_run_id)
             hold_out = labelled_rows(work, candidate.cutoff, "hold_out", commit)
-            trained, judged = (rows_hash(use_case, rows, columns) for rows in (known, hold_out))
-            predicted = prediction_tags(refit.predict(hold_out), commit, judged)
+            predicted = prediction_tags(refit.predict(hold_out), commit, rows_hash(use_case, hold_out, columns))
             run.set_tags({**run_tags(work, commit, trained), **predicted})
             run.log_dict(use_case.model_dump(mode="json"), "use_case.json")
             return tracking.store_model(refit, known.head()), refit

@@ -491,6 +491,8 @@ def test_a_model_trained_once_more_is_kept_while_mlflow_is_away(
     assert str(red.reason).endswith(
         " The fitted model is kept; run again when the server is back, nothing will be trained again."
     )
+    table, day = project.work("payments").lake.table(dg.AssetKey(["payments", "features"])), date(2018, 4, 1)
+    table.overwrite(table.scan([day]).collect(), [day], table.data_versions([day]))  # of no row that it was trained on
     monkeypatch.setattr(fitting, "fit", None)  # whoever trains again fails
     assert promoted(project).stages["promotion"].latest["promoted"] is True
 
