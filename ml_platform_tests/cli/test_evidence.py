@@ -4,11 +4,13 @@ import csv
 import json
 from pathlib import Path
 
+from deltalake import DeltaTable
 from typer.testing import CliRunner, Result
 
 from ml_platform.cli import app
 from ml_platform.cli.project import Project
 from ml_platform.cli.runs import runs_of
+from ml_platform.stages import ledger
 
 
 def invoke(*arguments: str) -> Result:
@@ -80,3 +82,11 @@ def test_a_failed_run_has_the_time_to_the_next_success_of_the_same_assets_and_pa
     assert abs(failed.recovered_after - (mended.ended - failed.ended).total_seconds()) < 1e-3
     assert other.recovered_after is None
     assert runs_of(payments.instance, "others") == []
+
+
+def test_there_is_no_evidence_of_a_champion_that_ledger_and_mlflow_do_not_agree_on(registered: Project) -> None:
+    DeltaTable(registered.work("payments").lake.address(ledger.ledger_key("payments"))).restore(1)
+    result = invoke("evidence", "payments", "--to", "shown")
+    assert result.exit_code == 2
+    assert "the ledger of payments lacks the move that" in " ".join(result.stderr.split())
+    assert not (registered.folder / "shown").exists()
