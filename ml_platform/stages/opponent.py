@@ -58,7 +58,7 @@ def lacking(who: str, needed: Iterable[str], there: Collection[str], instead: st
     return gone and f"{who} needs the feature '{gone}', which the features lack; make them with it, or {instead}."
 
 
-class ChangedHoldOutError(ValueError):
+class ChangedHoldOutError(Exception):
     """The rows that a report was made on are not the hold-out any more."""
 
 

@@ -136,8 +136,6 @@ def _judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdi
         against, untold = None, None
         try:
             against = None if champion is None else opponent(work, champion, stored, report, cutoff)
-        except ChangedHoldOutError:
-            raise
         except ValueError as error:  # whoever compares with the champion cannot tell, all others can
             untold = str(error)
         reasons = {

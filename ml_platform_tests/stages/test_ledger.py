@@ -142,6 +142,13 @@ def alias(work: Work) -> int:
     return champion.number
 
 
+def sensor_says(project: Project) -> str | None:
+    """What the sensor on MLflow says of a look."""
+    repository = project.definitions.get_repository_def()
+    with dg.build_sensor_context(project.instance, resources=repository.get_top_level_resources()) as context:
+        return repository.get_sensor_def("payments__mlflow").evaluate_tick(context).skip_message
+
+
 def test_who_wrote_on_an_old_ledger_has_to_read_it_again(registered: Project) -> None:
     work = registered.work("payments")
     first, second = ledger.read(work), ledger.read(work)
@@ -405,10 +412,9 @@ def test_the_sensor_completes_a_move_that_was_cut_off(registered: Project, monke
     work = registered.work("payments")
     with cut_off(monkeypatch, "crown"):
         promote(work, 2, "in a hurry")
-    repository = registered.definitions.get_repository_def()
-    with dg.build_sensor_context(work.instance, resources=repository.get_top_level_resources()) as context:
-        looked = repository.get_sensor_def("payments__mlflow").evaluate_tick(context)
-    assert looked.skip_message == "The champion is the one of the ledger again, a move that was cut off is completed."
+    assert sensor_says(registered) == (
+        "The champion is the one of the ledger again, a move that was cut off is completed."
+    )
     assert alias(work) == 2
 
 

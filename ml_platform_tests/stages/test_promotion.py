@@ -34,6 +34,7 @@ from ml_platform.versions.moves import promote, rollback
 from ml_platform_tests.conftest import copied, opened
 from ml_platform_tests.drills import WARM
 from ml_platform_tests.ml.test_model_card import Page
+from ml_platform_tests.stages.test_ledger import sensor_says
 
 CUTOFF, LAST_DAY = "2018-04-30", "2018-04-29"
 SEAMS = {
@@ -517,7 +518,7 @@ def test_a_model_trained_once_more_is_a_child_of_the_run_that_was_judged(challen
 
 
 def test_runs_left_running_by_dead_dagster_runs_are_ended_and_others_are_not(registered: Project) -> None:
-    work, mlflow = registered.work("payments"), client(registered)
+    mlflow = client(registered)
     (experiment,) = [one for one in mlflow.search_experiments() if one.name == "payments"]
     dead = registered.job.execute_in_process(
         instance=registered.instance,
@@ -531,10 +532,7 @@ def test_runs_left_running_by_dead_dagster_runs_are_ended_and_others_are_not(reg
         for name, run_id in {"dead": dead.run_id, "live": live.run_id, "other": "of another instance"}.items()
     }
     own = mlflow.create_run(experiment.experiment_id).info.run_id
-    repository = registered.definitions.get_repository_def()
-    with dg.build_sensor_context(work.instance, resources=repository.get_top_level_resources()) as context:
-        looked = repository.get_sensor_def("payments__mlflow").evaluate_tick(context)
-    assert looked.skip_message == (
+    assert sensor_says(registered) == (
         f"The champion is the one of the ledger. Ended as KILLED, their processes are no more: {left['dead']}."
     )
     assert {name: mlflow.get_run(run_id).info.status for name, run_id in left.items()} == {
