@@ -158,11 +158,20 @@ def _read(module: str, spec: ModuleSpec | None) -> dict[str, _Part]:
         return {_ALL: _Part(_digest(b""))}
 
 
+def _tree(text: bytes, file: Path) -> ast.Module:
+    try:
+        return ast.parse(text, str(file))
+    except (
+        SystemError
+    ):  # Python before 3.11.8 takes two threads that parse for one: github.com/python/cpython/issues/106905
+        return ast.parse(text, str(file))
+
+
 @functools.cache
 def _parse(file: Path, module: str, package: str, _mtime_ns: int, _size: int) -> dict[str, _Part]:
     text = file.read_bytes()
     try:
-        tree = ast.parse(text if file.suffix == ".py" else b"\0", str(file))
+        tree = _tree(text if file.suffix == ".py" else b"\0", file)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {_ALL: _Part(_digest(text))}
     statements: defaultdict[str, list[ast.stmt]] = defaultdict(list)

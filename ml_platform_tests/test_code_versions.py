@@ -411,6 +411,22 @@ def test_comments_blank_lines_and_layout_change_nothing(
     assert others == [original, original]
 
 
+def test_a_module_is_parsed_once_more_where_python_loses_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    counted = whole_module(tmp_path / "counted.py", FEATURES)
+    parse, left = ast.parse, [SystemError("AST constructor recursion depth mismatch (before=18, after=10)")]
+
+    def parse_at_last(source: bytes, filename: str) -> ast.Module:
+        if left:
+            raise left.pop()
+        return parse(source, filename)
+
+    code_versions._parse.cache_clear()
+    monkeypatch.setattr(ast, "parse", parse_at_last)
+    assert whole_module(tmp_path / "counted.py", FEATURES) == counted
+    assert left == []
+
+
 def whole_module(file: Path, text: str) -> Code:
     """The code of a module that is asked for a name it does not have, and so of all that it has."""
     save(file, text)
