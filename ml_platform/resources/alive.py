@@ -34,14 +34,11 @@ def is_alive(instance: dg.DagsterInstance, run_id: str) -> bool:
         return True
     if run.is_finished:
         return False
-    file = _file(instance, run_id)
-    if not file.exists():  # the process of another machine
-        return True
-    with file.open() as opened:
-        try:
+    try:
+        with _file(instance, run_id).open() as opened:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except (FileNotFoundError, BlockingIOError):  # the process of another machine; one that holds the lock
+        return True
     return False
 
 

@@ -123,9 +123,11 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
             [self._experiment(use_case)], f"attributes.status = 'RUNNING' and tags.`{DAGSTER_RUN_TAG}` LIKE '%'"
         )
         dead = [run.info.run_id for run in left if not is_alive(instance, run.data.tags[DAGSTER_RUN_TAG])]
-        for run_id in dead:
+        # one that ended by itself while it was looked at keeps its status; after its process nobody changes it
+        killed = [run_id for run_id in dead if client.get_run(run_id).info.status == "RUNNING"]
+        for run_id in killed:
             client.set_terminated(run_id, "KILLED")
-        return dead
+        return killed
 
     def store_model(self, model: TrainedModel, example: "pl.DataFrame", name: str = "model") -> StoredModel:
         """Store a model in its run, which must be open, with signature and input example.

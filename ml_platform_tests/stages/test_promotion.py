@@ -189,7 +189,9 @@ def test_a_killed_promotion_leaves_one_champion_and_the_next_run_completes_it(
             ("promoted", 3, 2),
             ("promoted", 4, 3),
         ]
-        assert (champion(project), work.tracking.ledger_mark("payments")) == (4, entries[-1].id)
+        mark = work.tracking.ledger_mark("payments")
+        assert mark is not None
+        assert (champion(project), mark.entry) == (4, entries[-1].id)
         assert [one.number for one in work.tracking.versions("payments")] == [1, 2, 3, 4]
         shown = project.instance.fetch_materializations(ledger.ledger_key("payments"), limit=10).records
         assert {one.asset_materialization.metadata["id"].value for one in shown if one.asset_materialization} == {
@@ -541,6 +543,22 @@ def test_runs_left_running_by_dead_dagster_runs_are_ended_and_others_are_not(reg
         "other": "RUNNING",
     }
     assert mlflow.get_run(own).info.status == "RUNNING"
+
+
+def test_a_run_that_ends_while_it_is_looked_at_keeps_its_status(
+    registered: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = client(registered)
+    (experiment,) = [one for one in mlflow.search_experiments() if one.name == "payments"]
+    run_id = mlflow.create_run(experiment.experiment_id, tags={"dagster_run_id": "ends"}).info.run_id
+
+    def ends(*_: object) -> bool:
+        mlflow.set_terminated(run_id, "FINISHED")
+        return False
+
+    monkeypatch.setattr("ml_platform.resources.tracking.is_alive", ends)
+    assert sensor_says(registered) == "The champion is the one of the ledger."
+    assert mlflow.get_run(run_id).info.status == "FINISHED"
 
 
 def test_a_lost_registry_is_told_and_its_ledger_goes_on(registered: Project) -> None:

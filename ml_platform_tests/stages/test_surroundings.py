@@ -25,7 +25,7 @@ def test_the_commit_is_recorded_and_whether_its_files_were_changed(
 
     def looked() -> str | None:
         git_commit.cache_clear()
-        return git_commit(tmp_path)
+        return git_commit()
 
     assert looked() is None
     git("init")
@@ -40,6 +40,16 @@ def test_the_commit_is_recorded_and_whether_its_files_were_changed(
     git("config", "core.quotePath", "false")
     git("add", os.fsdecode(odd))
     assert looked() == f"{git('rev-parse', 'HEAD')} and changes"
+
+
+def test_a_folder_that_is_no_more_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    git_commit.cache_clear()
+    assert COMMIT_TAG not in surroundings()
+    git_commit.cache_clear()
 
 
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
