@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_platform.errors import UserError
 from ml_platform.resources.mlflow_server import MlflowServer, is_server
@@ -16,6 +16,7 @@ CHAMPION = "champion"
 USE_CASE_TAG, CUTOFF_TAG = "use_case", "cutoff"
 LEDGER_TAG, INPUTS_TAG, DIGEST_TAG = "ledger", "inputs", "model_sha256"
 EVALUATED_TAG = "evaluated_run"  # of a version that was trained once more: the run of the model that was judged
+CUT_OFF = " cut off"  # after the entry in the tag `ledger`
 SHOWN_VERSIONS = 5
 LARGEST = 2**31 - 1  # of the numbers that the column of MLflow's database holds; it fails on others
 
@@ -26,6 +27,16 @@ class UnknownVersionError(UserError):
 
 class UnreadableTagError(UserError, ValueError):
     """A tag of a version is not what the platform wrote."""
+
+
+class Mark(NamedTuple):
+    """The newest entry of the ledger that the champion's alias follows, and whether its move was cut off.
+
+    Of a move that was cut off, and completed by whoever looked next, its maker has got no answer.
+    """
+
+    entry: str
+    cut_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,24 +186,24 @@ class Registry(MlflowServer):
             return f"its files in {folder} were changed since they were stored"
         return None
 
-    def ledger_mark(self, name: str) -> str | None:
-        """The id of the newest entry of the ledger that the champion's alias follows, None before the first."""
+    def ledger_mark(self, name: str) -> Mark | None:
+        """The newest entry of the ledger that the champion's alias follows, None before the first."""
         mlflow = self._mlflow()
         try:
             with self._reached():
-                mark: str | None = self._registry().get_registered_model(name).tags.get(LEDGER_TAG)
+                tag = self._registry().get_registered_model(name).tags.get(LEDGER_TAG)
         except mlflow.exceptions.MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return None
-        return mark
+        return None if tag is None else Mark(tag.removesuffix(CUT_OFF), tag.endswith(CUT_OFF))
 
-    def mark_ledger(self, name: str, entry: str) -> None:
+    def mark_ledger(self, name: str, mark: Mark) -> None:
         """Note that the champion's alias follows an entry of the ledger, unless no version was ever registered."""
         mlflow = self._mlflow()
         try:
             with self._reached():
-                self._registry().set_registered_model_tag(name, LEDGER_TAG, entry)
+                self._registry().set_registered_model_tag(name, LEDGER_TAG, mark.entry + CUT_OFF * mark.cut_off)
         except mlflow.exceptions.MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

@@ -121,13 +121,16 @@ class Book:
         return line
 
     def _left(self, is_meant: Callable[[Entry], bool]) -> Entry | None:
-        """The rollback away from what some entries made champion, if none of these came since."""
+        """The rollback away from what some entries made champion, if nobody has put that in place since.
+
+        A move in MLflow, by whom and why is not known, may be that of an older database.
+        """
         found = None
         for before, one in self._moves():
             if is_meant(one):
-                found = None
-            elif before is not None and is_meant(before):
-                found = one if one.event == "rolled_back" else None
+                found = found if one.event == "moved_in_mlflow" else None
+            elif before is not None and is_meant(before) and one.event == "rolled_back":
+                found = one
         return found
 
 

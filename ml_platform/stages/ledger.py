@@ -23,7 +23,7 @@ import polars as pl
 import polars.selectors as cs
 
 from ml_platform.errors import UserError
-from ml_platform.resources.registry import LEDGER_TAG, USE_CASE_TAG, UnknownVersionError, Version
+from ml_platform.resources.registry import LEDGER_TAG, USE_CASE_TAG, Mark, UnknownVersionError, Version
 from ml_platform.stages.attributes import asset_key
 from ml_platform.stages.book import COLUMNS, Book, Entry, Event
 from ml_platform.stages.definition import Verdict
@@ -36,16 +36,17 @@ SETTLES_SECONDS = 1.0
 
 
 class Settled(NamedTuple):
-    """The ledger and the champion; the move that was completed; whether the alias was moved by hand, as a sentence.
+    """The ledger and the champion, and whether the alias was moved by hand, as a sentence.
 
-    `followed` says that the alias had been moved before the move was completed, which only the mark lacked.
+    `cut_off` is the newest move if its maker has got no answer, though it is complete now; `seen` says that the alias
+    had been moved before this look, so that others may have answered to it.
     """
 
     book: Book
     champion: Version | None
-    completed: Entry | None
-    moved: str | None
-    followed: bool
+    moved: str | None = None
+    cut_off: Entry | None = None
+    seen: bool = False
 
 
 class LedgerError(UserError):
@@ -132,8 +133,18 @@ def _write(work: Work, book: Book, entry: Entry) -> bool:
     return True
 
 
-def follow(work: Work, entry: Entry) -> Version | None:
+def answer(work: Work, entry: Entry) -> Entry:
+    """Note that the maker of a move that was cut off hears of it now: the same order is one more from then on."""
+    with _one_at_a_time(work):
+        if read(work).last == entry:
+            work.registry.mark_ledger(work.use_case.registry.name, Mark(entry.id))
+    return entry
+
+
+def follow(work: Work, entry: Entry, *, cut_off: bool = False) -> Version | None:
     """Let alias and mark follow the newest entry, this one or one that was written meanwhile; the champion.
+
+    The mark says whether the move was cut off.
 
     Raises:
         UnknownVersionError: the registry lacks the version.
@@ -143,7 +154,7 @@ def follow(work: Work, entry: Entry) -> Version | None:
         if version is not None:
             work.registry.crown(version)
         _show(work, entry)
-        work.registry.mark_ledger(work.use_case.registry.name, entry.id)
+        work.registry.mark_ledger(work.use_case.registry.name, Mark(entry.id, cut_off))
         newest = read(work).last
         if newest is None or newest.id == entry.id:
             return version
@@ -164,26 +175,28 @@ def settled(work: Work, *, begin_anew: bool = False) -> Settled:
 
 
 def _settled(work: Work, *, begin_anew: bool) -> Settled:
-    name, completed, followed, last_look = work.use_case.registry.name, None, False, False
+    name, last_look = work.use_case.registry.name, False
     while True:
         # in the order opposite to that of a move: one that others make meanwhile looks cut off, and not made by hand
         mark, champion, book = work.registry.ledger_mark(name), work.registry.champion(name), read(work)
         _check_own(work, champion)
         marked = _marked(work, book, mark)
         last, gone = book.last, False
+        seen = mark is not None and mark.cut_off and last == marked
+        cut_off = last if seen else None
         if last is not None and last != marked and not begin_anew:
             _check_registry(work, last)
         if last is not None and _was_cut_off(last, marked, champion):
-            followed = last.made(champion)
+            seen = last.made(champion)
             try:
-                champion = follow(work, last)
+                champion = follow(work, last, cut_off=True)
             except UnknownVersionError:
                 gone = True
             else:
-                book, completed = read(work), last
+                book, cut_off = read(work), last
                 last = book.last
         if last.made(champion) if last else champion is None:
-            return Settled(book, champion, completed, None, followed)
+            return Settled(book, champion, None, cut_off, seen)
         if not last_look:  # on another machine a slow move may be about to put right what it has overtaken
             last_look = True
             sleep(SETTLES_SECONDS)
@@ -192,7 +205,7 @@ def _settled(work: Work, *, begin_anew: bool) -> Settled:
         why, reason = _moved(last.version if last else None, champion, gone=gone)
         if _write(work, book, entry(work, book, "moved_in_mlflow", champion, why, by="unknown")):
             _tell(work, reason)
-            return Settled(read(work), champion, completed, reason, followed)
+            return Settled(read(work), champion, reason)
 
 
 def _was_cut_off(last: Entry, marked: Entry | None, champion: Version | None) -> bool:
@@ -217,9 +230,9 @@ def _check_own(work: Work, champion: Version | None) -> None:
         )
 
 
-def _marked(work: Work, book: Book, mark: str | None) -> Entry | None:
+def _marked(work: Work, book: Book, mark: Mark | None) -> Entry | None:
     """The entry that the alias follows by the registry's mark, None before the first."""
-    found = next((one for one in book.entries if one.id == mark), None)
+    found = next((one for one in book.entries if mark is not None and one.id == mark.entry), None)
     if mark is not None and found is None:  # an older ledger must not say who is champion
         name = work.use_case.registry.name
         raise LedgerError(

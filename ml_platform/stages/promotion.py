@@ -126,7 +126,7 @@ def _judged(work: Work, cutoff: Key, evaluation: str | None) -> tuple[list[Verdi
         return [Verdict("evaluated", cutoff, reason, {FOLLOWS: "evaluation"}, acceptable=False)], None
     moved_by_hand: str | None = None
     for _ in range(ATTEMPTS):
-        book, champion, _, moved, _ = ledger.settled(work, begin_anew=True)
+        book, champion, moved, *_ = ledger.settled(work, begin_anew=True)
         moved_by_hand = moved_by_hand or moved
         versions = {one.number: one for one in work.registry.versions(use_case.registry.name)}
         known = [one for one in versions.values() if stored.run_id in {one.run_id, one.judged_run_id}]

@@ -10,7 +10,7 @@ from ml_platform.ml.preprocessing import is_number
 from ml_platform.resources.registry import USE_CASE_TAG, Version
 from ml_platform.stages import ledger
 from ml_platform.stages.attributes import asset_key
-from ml_platform.stages.book import Book, Entry
+from ml_platform.stages.book import Book, Entry, Event
 from ml_platform.stages.opponent import is_known
 from ml_platform.stages.work import Work
 
@@ -28,9 +28,10 @@ def promote(work: Work, number: int, why: str, until: date | None = None) -> Ent
     if until is not None and until < today:
         raise UserError(f"{until} is over; give a later day, or none.")
     while True:
-        book, champion, completed, *_ = ledger.settled(work)
-        if completed and (completed.event, completed.version, completed.until) == ("overridden", number, until):
-            return completed  # this order was cut off, and is given again
+        settled = ledger.settled(work)
+        book, champion, before = settled.book, settled.champion, _given_before(settled, "overridden", why)
+        if before and (before.version, before.until) == (number, until):
+            return ledger.answer(work, before)
         held = book.last.until if book.last and book.last.holds(today) else None
         # the champion itself may be given, to hold up to another day
         version = _movable(work, champion if until == held else None, number, why)
@@ -48,13 +49,10 @@ def rollback(work: Work, to: int | None, why: str) -> Entry:
         UserError: there is nothing to roll back to, the version no longer fits the features, or no reason is given.
     """
     while True:
-        book, champion, completed, _, followed = ledger.settled(work)
-        if completed and completed.event == "rolled_back" and to in {None, completed.version}:
-            # this order was cut off, and is given again: one more would go back twice. What somebody else orders who
-            # saw the alias moved is another one
-            same = (completed.by, completed.why) == (ledger.user(), why.strip())
-            if same or to is not None or not followed:
-                return completed
+        settled = ledger.settled(work)
+        book, champion, before = settled.book, settled.champion, _given_before(settled, "rolled_back", why)
+        if before and to in {None, before.version}:  # one more would go back twice
+            return ledger.answer(work, before)
         if champion is None and to is None:
             raise UserError(
                 f"{work.use_case.registry.name} has no champion to roll back from; say which one: --to VERSION."
@@ -113,6 +111,18 @@ def misfit(work: Work, version: Version) -> str | None:
             given, needed = ("a number", "a text") if number else ("a text", "a number")
             return f"its feature '{name}' is {needed}, and {given} now"
     return None
+
+
+def _given_before(settled: ledger.Settled, event: Event, why: str) -> Entry | None:
+    """The order that was cut off and may be given again, if this is it.
+
+    What somebody else orders who may have seen the alias moved is another one.
+    """
+    before = settled.cut_off
+    if before is None or before.event != event:
+        return None
+    same = (before.by, before.why) == (ledger.user(), why.strip())
+    return before if same or not settled.seen else None
 
 
 def _written(work: Work, book: Book, made: Entry) -> bool:

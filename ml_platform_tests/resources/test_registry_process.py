@@ -12,7 +12,7 @@ import pytest
 
 from ml_platform.cli.project import Project
 from ml_platform.errors import UserError
-from ml_platform.resources.registry import UnknownVersionError
+from ml_platform.resources.registry import Mark, UnknownVersionError
 from ml_platform.resources.registry_process import AskedRegistry, RegistryProcess
 from ml_platform.resources.tracking import Tracking
 from ml_platform_tests.services import ends
@@ -40,9 +40,10 @@ def test_what_is_done_there_is_seen_here(registered: Project, process: RegistryP
     here = registered.work("payments").tracking
     there = AskedRegistry(here, process)
     there.crown(there.version("payments", 1))
-    there.mark_ledger("payments", "an entry")
     assert here.champion("payments") == here.version("payments", 1)
-    assert here.ledger_mark("payments") == "an entry"
+    for mark in (Mark("an entry"), Mark("an entry", cut_off=True)):
+        there.mark_ledger("payments", mark)
+        assert here.ledger_mark("payments") == there.ledger_mark("payments") == mark
 
 
 def test_an_error_there_is_raised_here_and_the_next_question_answered(

@@ -98,6 +98,17 @@ def test_what_was_rolled_back_from_is_left_until_it_is_put_in_place() -> None:
     assert book(*UP, ("rolled_back", 2), ("rolled_back", 3)).left([three]) is None
 
 
+def test_what_was_rolled_back_from_is_left_though_the_alias_came_back_to_it_in_mlflow() -> None:
+    back = book(*UP, ("rolled_back", 2), ("moved_in_mlflow", 3))
+    three = Version("payments", 3, "", "", "")
+    assert back.left([three]) == back.entries[3]
+    up = book(*UP, ("rolled_back", 2), ("moved_in_mlflow", 3), ("promoted", 4))
+    assert up.left([three]) == up.entries[3]
+    assert [one.version for one in up.earlier] == [2, 1]
+    again = book(*UP, ("rolled_back", 2), ("moved_in_mlflow", 3), ("rolled_back", 2))
+    assert again.left([three]) == again.last
+
+
 def test_the_entry_of_a_moment() -> None:
     found = book(*UP)
     assert found.as_of(BEGIN - timedelta(seconds=1)) is None
@@ -176,7 +187,7 @@ def test_two_people_at_once_both_get_their_way_one_after_the_other(registered: P
     champion = work.tracking.champion("payments")
     assert champion is not None
     assert champion.number == entries[-1].version
-    assert ledger.settled(work) == (ledger.read(work), champion, None, None, False)
+    assert ledger.settled(work) == ledger.Settled(ledger.read(work), champion)
 
 
 def test_nobody_on_this_machine_looks_while_another_moves(registered: Project) -> None:
@@ -223,7 +234,7 @@ def test_a_move_that_others_make_meanwhile_is_not_taken_for_one_by_hand(
         return found
 
     monkeypatch.setattr(Tracking, "champion", early)
-    found, champion, _, moved, _ = ledger.settled(work)
+    found, champion, moved, *_ = ledger.settled(work)
     assert moved is None
     assert champion is not None
     assert champion.number == 1
@@ -322,13 +333,13 @@ def test_who_looks_at_another_mlflow_spoils_no_ledger(registered: Project) -> No
 def test_a_lost_registry_is_entered_once(registered: Project) -> None:
     (registered.folder / ".ml_platform" / "mlflow.db").unlink()
     work = registered.work("payments")
-    found, champion, _, reason, _ = ledger.settled(work, begin_anew=True)
+    found, champion, reason, *_ = ledger.settled(work, begin_anew=True)
     assert champion is None
     assert reason is not None
     assert reason.startswith("MLflow has no version 3 any more, which was champion; none is now")
     assert found.last is not None
     assert (found.last.event, found.last.version, found.last.from_version) == ("moved_in_mlflow", None, 3)
-    assert ledger.settled(work) == (found, None, None, None, False)
+    assert ledger.settled(work) == ledger.Settled(found, None)
 
 
 @pytest.mark.parametrize("number", [1, 4])
@@ -353,7 +364,7 @@ def test_who_comes_back_from_another_mlflow_moves_nothing_until_a_model_is_judge
     found = ledger.settled(work, begin_anew=True)
     assert found.moved is not None
     assert found.moved.startswith(f"MLflow has no version {number} any more, which was champion; version 3 is now")
-    assert ledger.settled(work) == (found.book, work.version(3), None, None, False)
+    assert ledger.settled(work) == ledger.Settled(found.book, work.version(3))
 
 
 def test_versions_of_the_same_number_are_told_apart_by_their_runs(registered: Project) -> None:
@@ -412,14 +423,12 @@ def test_the_sensor_completes_a_move_that_was_cut_off(registered: Project, monke
     work = registered.work("payments")
     with cut_off(monkeypatch, "crown"):
         promote(work, 2, "in a hurry")
-    assert sensor_says(registered) == (
-        "The champion is the one of the ledger again, a move that was cut off is completed."
-    )
+    assert sensor_says(registered) == "The champion is the one of the ledger; its move was cut off, and is completed."
     assert alias(work) == 2
 
 
 def test_nothing_was_ever_promoted(payments: Project) -> None:
-    assert ledger.settled(payments.work("payments")) == (Book(None, []), None, None, None, False)
+    assert ledger.settled(payments.work("payments")) == ledger.Settled(Book(None, []), None)
 
 
 def test_who_looks_while_others_move_takes_no_move_for_one_by_hand(registered: Project) -> None:
@@ -465,10 +474,47 @@ def test_an_order_that_was_cut_off_and_is_given_again_is_one_order(
     assert (back.event, back.version, back.from_version) == ("rolled_back", 2, 3)
     up = order(lambda: promote(work, 3, "it was not the model"))
     assert (up.event, up.version, up.from_version) == ("overridden", 3, 2)
-    found, champion, completed, *_ = ledger.settled(work)
-    assert found.entries[3:] == [back, up]
-    assert champion is not None
-    assert (champion.number, completed) == (3, None)
+    found = ledger.settled(work)
+    assert found.book.entries[3:] == [back, up]
+    assert found.champion is not None
+    assert (found.champion.number, found.cut_off) == (3, None)
+
+
+@pytest.mark.parametrize("step", ["crown", "mark_ledger"])
+def test_an_order_that_others_have_completed_is_one_order_when_it_is_given_again(
+    registered: Project, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    work = registered.work("payments")
+    with cut_off(monkeypatch, step):
+        rollback(work, None, "complaints")
+    for _ in range(2):
+        assert sensor_says(registered) == (
+            "The champion is the one of the ledger; its move was cut off, and is completed."
+        )
+    back = rollback(work, None, "complaints")
+    assert (back.version, alias(work)) == (2, 2)
+    assert sensor_says(registered) == "The champion is the one of the ledger."
+    # it was answered: the same words are one more order from now on
+    assert rollback(work, None, "complaints").version == 1
+    with cut_off(monkeypatch, step):
+        promote(work, 3, "in a hurry")
+    ledger.settled(work)
+    with pytest.raises(UserError, match=r"^version 3 is champion already"):
+        promote(work, 3, "another reason")
+    assert promote(work, 3, "in a hurry") == ledger.read(work).last
+    with pytest.raises(UserError, match=r"^version 3 is champion already"):
+        promote(work, 3, "in a hurry")
+    assert [one.version for one in ledger.read(work).entries[3:]] == [2, 1, 3]
+
+
+def test_an_order_after_one_that_others_have_completed_is_another(
+    registered: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = registered.work("payments")
+    with cut_off(monkeypatch, "crown"):
+        rollback(work, None, "complaints")
+    ledger.settled(work)
+    assert rollback(work, None, "2 is bad, too").version == 1
 
 
 def test_the_check_says_at_once_that_the_alias_was_moved_whoever_notices(registered: Project) -> None:
