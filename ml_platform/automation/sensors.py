@@ -55,8 +55,7 @@ def mlflow_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.Senso
         work = Work(use_case, **{key: getattr(context.resources, key) for key in RESOURCES}, instance=context.instance)
         ended = work.tracking.end_unfinished(use_case.name, context.instance)
         found = ledger.settled(work)
-        completed = "; its move was cut off, and is completed" if found.cut_off else ""
-        told = [found.moved or f"The champion is the one of the ledger{completed}."]
+        told = [found.moved or "The champion is the one of the ledger."]
         if ended:
             told.append(f"Ended as KILLED, their processes are no more: {', '.join(ended)}.")
         return dg.SkipReason(" ".join(told))

@@ -31,10 +31,12 @@ def moving(name: str) -> Iterator["Work"]:
         yield replace(work, asked=AskedRegistry(work.tracking, process))
 
 
-def print_entry(entry: "Entry", *, as_json: bool) -> None:
-    """Print a move that was made."""
+def answer(work: "Work", entry: "Entry", *, as_json: bool) -> None:
+    """Print a move that was made, and note that it was."""
+    from ml_platform.stages.ledger import answered
     from ml_platform.versions.moves import shown
 
     before = f", after version {entry.from_version}" if entry.from_version not in {None, entry.version} else ""
     held = f", until {entry.until} whatever comes" if entry.until else ""
     typer.echo(json.dumps(shown(entry)) if as_json else f"Version {entry.version} is champion now{before}{held}.")
+    answered(work, entry)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ml_platform.cli.moves import moving, print_entry
+from ml_platform.cli.moves import answer, moving
 
 
 def promote(
@@ -21,4 +21,4 @@ def promote(
         from ml_platform.versions.moves import day
         from ml_platform.versions.moves import promote as move
 
-        print_entry(move(work, version, why, day(until, "--until") if until else None), as_json=as_json)
+        answer(work, move(work, version, why, day(until, "--until") if until else None), as_json=as_json)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ml_platform.cli.moves import moving, print_entry
+from ml_platform.cli.moves import answer, moving
 
 
 def rollback(
@@ -20,4 +20,4 @@ def rollback(
     with moving(name) as work:
         from ml_platform.versions.moves import rollback as move
 
-        print_entry(move(work, to, why), as_json=as_json)
+        answer(work, move(work, to, why), as_json=as_json)

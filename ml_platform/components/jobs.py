@@ -1,7 +1,7 @@
 """The job on registered versions: what the commands promote, rollback, history, compare, trace and reproduce do."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -9,6 +9,9 @@ from pydantic import Field
 from ml_platform.errors import UserError
 from ml_platform.stages.work import RESOURCES, Work
 from ml_platform.use_case import UseCase
+
+if TYPE_CHECKING:
+    from ml_platform.stages.book import Entry
 
 Metadata = dict[str, Any]
 
@@ -60,15 +63,21 @@ def promote(work: Work, config: Promotion) -> Metadata:
     from ml_platform.versions import moves
 
     until = moves.day(config.until, "until") if config.until else None
-    entry = moves.promote(work, config.version, config.why, until)
-    return {"champion": entry.version, "before": entry.from_version or "none", "why": entry.why}
+    return _answer(work, moves.promote(work, config.version, config.why, until))
 
 
 def rollback(work: Work, config: Rollback) -> Metadata:
     """Make an earlier version champion again."""
     from ml_platform.versions import moves
 
-    entry = moves.rollback(work, config.to or None, config.why)
+    return _answer(work, moves.rollback(work, config.to or None, config.why))
+
+
+def _answer(work: Work, entry: "Entry") -> Metadata:
+    """What is told of a move that was made, noted as told."""
+    from ml_platform.stages.ledger import answered
+
+    answered(work, entry)
     return {"champion": entry.version, "before": entry.from_version or "none", "why": entry.why}
 
 

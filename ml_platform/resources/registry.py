@@ -16,7 +16,7 @@ CHAMPION = "champion"
 USE_CASE_TAG, CUTOFF_TAG = "use_case", "cutoff"
 LEDGER_TAG, INPUTS_TAG, DIGEST_TAG = "ledger", "inputs", "model_sha256"
 EVALUATED_TAG = "evaluated_run"  # of a version that was trained once more: the run of the model that was judged
-CUT_OFF = " cut off"  # after the entry in the tag `ledger`
+ANSWERED = " answered"  # after the entry in the tag `ledger`
 SHOWN_VERSIONS = 5
 LARGEST = 2**31 - 1  # of the numbers that the column of MLflow's database holds; it fails on others
 
@@ -30,13 +30,10 @@ class UnreadableTagError(UserError, ValueError):
 
 
 class Mark(NamedTuple):
-    """The newest entry of the ledger that the champion's alias follows, and whether its move was cut off.
-
-    Of a move that was cut off, and completed by whoever looked next, its maker has got no answer.
-    """
+    """The newest entry of the ledger that the champion's alias follows; whether who ordered it has heard of that."""
 
     entry: str
-    cut_off: bool = False
+    answered: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,14 +193,14 @@ class Registry(MlflowServer):
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return None
-        return None if tag is None else Mark(tag.removesuffix(CUT_OFF), tag.endswith(CUT_OFF))
+        return None if tag is None else Mark(tag.removesuffix(ANSWERED), tag.endswith(ANSWERED))
 
     def mark_ledger(self, name: str, mark: Mark) -> None:
         """Note that the champion's alias follows an entry of the ledger, unless no version was ever registered."""
         mlflow = self._mlflow()
         try:
             with self._reached():
-                self._registry().set_registered_model_tag(name, LEDGER_TAG, mark.entry + CUT_OFF * mark.cut_off)
+                self._registry().set_registered_model_tag(name, LEDGER_TAG, mark.entry + ANSWERED * mark.answered)
         except mlflow.exceptions.MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

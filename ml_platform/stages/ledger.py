@@ -32,20 +32,21 @@ from ml_platform.stages.work import Work
 from ml_platform.use_case import UseCase
 
 IN_LEDGER = "champion_in_ledger"
+MOVED = "the alias was moved in MLflow"
 SETTLES_SECONDS = 1.0
 
 
 class Settled(NamedTuple):
     """The ledger and the champion, and whether the alias was moved by hand, as a sentence.
 
-    `cut_off` is the newest move if its maker has got no answer, though it is complete now; `seen` says that the alias
-    had been moved before this look, so that others may have answered to it.
+    `unanswered` is the newest move where who ordered it may not have heard of it, complete as it is now; `seen` says
+    that the alias had been moved before this look, so that somebody else may have ordered another one since.
     """
 
     book: Book
     champion: Version | None
     moved: str | None = None
-    cut_off: Entry | None = None
+    unanswered: Entry | None = None
     seen: bool = False
 
 
@@ -133,18 +134,15 @@ def _write(work: Work, book: Book, entry: Entry) -> bool:
     return True
 
 
-def answer(work: Work, entry: Entry) -> Entry:
-    """Note that the maker of a move that was cut off hears of it now: the same order is one more from then on."""
+def answered(work: Work, entry: Entry) -> None:
+    """Note that who ordered a move has heard of it: the same order is one more from now on."""
     with _one_at_a_time(work):
         if read(work).last == entry:
-            work.registry.mark_ledger(work.use_case.registry.name, Mark(entry.id))
-    return entry
+            work.registry.mark_ledger(work.use_case.registry.name, Mark(entry.id, answered=True))
 
 
-def follow(work: Work, entry: Entry, *, cut_off: bool = False) -> Version | None:
+def follow(work: Work, entry: Entry) -> Version | None:
     """Let alias and mark follow the newest entry, this one or one that was written meanwhile; the champion.
-
-    The mark says whether the move was cut off.
 
     Raises:
         UnknownVersionError: the registry lacks the version.
@@ -154,7 +152,7 @@ def follow(work: Work, entry: Entry, *, cut_off: bool = False) -> Version | None
         if version is not None:
             work.registry.crown(version)
         _show(work, entry)
-        work.registry.mark_ledger(work.use_case.registry.name, Mark(entry.id, cut_off))
+        work.registry.mark_ledger(work.use_case.registry.name, Mark(entry.id))
         newest = read(work).last
         if newest is None or newest.id == entry.id:
             return version
@@ -182,43 +180,48 @@ def _settled(work: Work, *, begin_anew: bool) -> Settled:
         _check_own(work, champion)
         marked = _marked(work, book, mark)
         last, gone = book.last, False
-        seen = mark is not None and mark.cut_off and last == marked
-        cut_off = last if seen else None
+        unanswered = last if mark is not None and not mark.answered and last == marked else None
+        seen, moved = unanswered is not None, None
         if last is not None and last != marked and not begin_anew:
             _check_registry(work, last)
-        if last is not None and _was_cut_off(last, marked, champion):
+        if last is not None and _was_cut_off(work, last, marked, champion):
             seen = last.made(champion)
             try:
-                champion = follow(work, last, cut_off=True)
+                champion = follow(work, last)
             except UnknownVersionError:
                 gone = True
             else:
-                book, cut_off = read(work), last
-                last = book.last
+                moved = _by_hand(last) if last.event == "moved_in_mlflow" else None
+                book = read(work)
+                unanswered = last = book.last
         if last.made(champion) if last else champion is None:
-            return Settled(book, champion, None, cut_off, seen)
+            return Settled(book, champion, moved, unanswered, seen)
         if not last_look:  # on another machine a slow move may be about to put right what it has overtaken
             last_look = True
             sleep(SETTLES_SECONDS)
             continue
         gone = gone or (last is not None and last.version is not None and not is_there(work, last))
-        why, reason = _moved(last.version if last else None, champion, gone=gone)
-        if _write(work, book, entry(work, book, "moved_in_mlflow", champion, why, by="unknown")):
-            _tell(work, reason)
-            return Settled(read(work), champion, reason)
+        why = f"MLflow has no version {last.version} any more" if gone and last else MOVED
+        made = entry(work, book, "moved_in_mlflow", champion, why, by="unknown")
+        if _write(work, book, made):
+            return Settled(read(work), champion, _by_hand(made))
 
 
-def _was_cut_off(last: Entry, marked: Entry | None, champion: Version | None) -> bool:
+def _was_cut_off(work: Work, last: Entry, marked: Entry | None, champion: Version | None) -> bool:
     """Whether alias or mark have yet to follow the newest entry.
 
-    An alias that is neither where the marked move has led nor where this one leads was moved by hand since. Where no
-    move was marked and none is champion, there may be nothing that could be marked.
+    An alias that is neither where the marked move has led nor where this one leads was moved by hand since, unless it
+    went with its version. Where no move was marked and none is champion, there may be nothing that could be marked.
     """
     if last == marked:
         return False
     if last.made(champion):
         return champion is not None or marked is not None
-    return last.version is not None and (marked.made(champion) if marked else champion is None)
+    if last.version is None:
+        return False
+    if marked is None:
+        return champion is None
+    return marked.made(champion) or (champion is None and not is_there(work, marked))
 
 
 def _check_own(work: Work, champion: Version | None) -> None:
@@ -285,28 +288,30 @@ def is_there(work: Work, entry: Entry) -> bool:
     return True
 
 
-def _moved(recorded: int | None, champion: Version | None, *, gone: bool) -> tuple[str, str]:
-    """What happened to the champion outside the ledger: for the ledger, and for who reads of it first."""
-    if gone:
-        why = f"MLflow has no version {recorded} any more"
-        now = f"version {champion.number}" if champion else "none"
-        return why, (
-            f"{why}, which was champion; {now} is now, and so it stands in the ledger: models are judged against {now}."
+def _by_hand(entry: Entry) -> str:
+    """What happened to the champion outside the ledger, for who reads of it first."""
+    if entry.why != MOVED:
+        now = f"version {entry.version}" if entry.version else "none"
+        return (
+            f"{entry.why}, which was champion; {now} is now, and so it stands in the ledger: models are judged against "
+            f"{now}."
         )
-    if champion is None:
-        said = f"taken from version {recorded}"
-    elif recorded is None:
-        said = f"set to version {champion.number}"
+    if entry.version is None:
+        said = f"taken from version {entry.from_version}"
+    elif entry.from_version is None:
+        said = f"set to version {entry.version}"
     else:
-        said = f"moved from version {recorded} to {champion.number}"
-    return "the alias was moved in MLflow", (
+        said = f"moved from version {entry.from_version} to {entry.version}"
+    return (
         f"the alias champion was {said} in MLflow, by whom and why is not known; it is in the ledger now. "
         "Use ml-platform promote or rollback."
     )
 
 
 def _show(work: Work, entry: Entry) -> None:
-    """Record the entry as a materialization of the ledger, for the UI."""
+    """Record the entry for the UI, as a materialization of the ledger, and where nobody ordered it by the check."""
+    if entry.event == "moved_in_mlflow":
+        _tell(work, _by_hand(entry))
     shown = {name: value for name, value in asdict(entry).items() if value is not None and name not in {"gates", "at"}}
     shown["gates"] = {name: reason or "passed" for name, reason in json.loads(entry.gates).items()}
     event = dg.AssetMaterialization(

@@ -31,7 +31,7 @@ def promote(work: Work, number: int, why: str, until: date | None = None) -> Ent
         settled = ledger.settled(work)
         book, champion, before = settled.book, settled.champion, _given_before(settled, "overridden", why)
         if before and (before.version, before.until) == (number, until):
-            return ledger.answer(work, before)
+            return before
         held = book.last.until if book.last and book.last.holds(today) else None
         # the champion itself may be given, to hold up to another day
         version = _movable(work, champion if until == held else None, number, why)
@@ -52,7 +52,7 @@ def rollback(work: Work, to: int | None, why: str) -> Entry:
         settled = ledger.settled(work)
         book, champion, before = settled.book, settled.champion, _given_before(settled, "rolled_back", why)
         if before and to in {None, before.version}:  # one more would go back twice
-            return ledger.answer(work, before)
+            return before
         if champion is None and to is None:
             raise UserError(
                 f"{work.use_case.registry.name} has no champion to roll back from; say which one: --to VERSION."
@@ -114,11 +114,11 @@ def misfit(work: Work, version: Version) -> str | None:
 
 
 def _given_before(settled: ledger.Settled, event: Event, why: str) -> Entry | None:
-    """The order that was cut off and may be given again, if this is it.
+    """The order before that was not answered, if this is the same one given again.
 
     What somebody else orders who may have seen the alias moved is another one.
     """
-    before = settled.cut_off
+    before = settled.unanswered
     if before is None or before.event != event:
         return None
     same = (before.by, before.why) == (ledger.user(), why.strip())

@@ -41,7 +41,7 @@ def test_what_is_done_there_is_seen_here(registered: Project, process: RegistryP
     there = AskedRegistry(here, process)
     there.crown(there.version("payments", 1))
     assert here.champion("payments") == here.version("payments", 1)
-    for mark in (Mark("an entry"), Mark("an entry", cut_off=True)):
+    for mark in (Mark("an entry"), Mark("an entry", answered=True)):
         there.mark_ledger("payments", mark)
         assert here.ledger_mark("payments") == there.ledger_mark("payments") == mark
 

@@ -25,7 +25,7 @@ from mlflow import MlflowClient
 from ml_platform.cli.outcome import Outcome
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
-from ml_platform.resources.registry import EVALUATED_TAG, StoredModel
+from ml_platform.resources.registry import EVALUATED_TAG, Mark, StoredModel
 from ml_platform.resources.tracking import Tracking
 from ml_platform.stages import decision as deciding
 from ml_platform.stages import fitting, ledger
@@ -189,9 +189,7 @@ def test_a_killed_promotion_leaves_one_champion_and_the_next_run_completes_it(
             ("promoted", 3, 2),
             ("promoted", 4, 3),
         ]
-        mark = work.tracking.ledger_mark("payments")
-        assert mark is not None
-        assert (champion(project), mark.entry) == (4, entries[-1].id)
+        assert (champion(project), work.tracking.ledger_mark("payments")) == (4, Mark(entries[-1].id))
         assert [one.number for one in work.tracking.versions("payments")] == [1, 2, 3, 4]
         shown = project.instance.fetch_materializations(ledger.ledger_key("payments"), limit=10).records
         assert {one.asset_materialization.metadata["id"].value for one in shown if one.asset_materialization} == {

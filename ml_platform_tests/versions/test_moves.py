@@ -121,7 +121,7 @@ def test_a_version_without_a_signature_is_refused(registered: Project) -> None:
 def test_rollbacks_go_down_the_line_and_end(registered: Project) -> None:
     work = registered.work("payments")
     for number in (2, 1):
-        assert rollback(work, None, "complaints").version == number
+        assert rollback(work, None, f"complaints about {number + 1}").version == number
         assert champion(work) == number
     with pytest.raises(
         UserError,
