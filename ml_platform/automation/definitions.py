@@ -1,4 +1,4 @@
-"""The schedules and sensors of a use case, on or off as its YAML file says."""
+"""The schedules and sensors of a use case; those that ask for runs are on or off as its YAML file says."""
 
 import dagster as dg
 
@@ -19,9 +19,9 @@ def schedules(use_case: UseCase) -> list[dg.ScheduleDefinition]:
 
 
 def sensors(use_case: UseCase) -> list[dg.SensorDefinition]:
-    """The sensors of a use case."""
+    """The sensors of a use case; that on MLflow, which asks for no runs, is always on."""
     status = dg.DefaultSensorStatus.RUNNING if use_case.automation.on else dg.DefaultSensorStatus.STOPPED
-    found: list[dg.SensorDefinition] = [mlflow_sensor(use_case, status), retraining_sensor(use_case, status)]
+    found: list[dg.SensorDefinition] = [mlflow_sensor(use_case), retraining_sensor(use_case, status)]
     if use_case.automation.mode == "declarative":
         return [*found, conditions_sensor(use_case, status)]
     if watches_files(use_case):

@@ -48,7 +48,7 @@ def predictions_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.
     )
 
 
-def mlflow_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+def mlflow_sensor(use_case: UseCase) -> dg.SensorDefinition:
     """What is left undone: moves that were cut off, those by hand that the ledger lacks, runs of dead processes."""
 
     def look(context: dg.SensorEvaluationContext) -> dg.SkipReason:
@@ -66,7 +66,7 @@ def mlflow_sensor(use_case: UseCase, status: dg.DefaultSensorStatus) -> dg.Senso
         evaluation_fn=look,
         required_resource_keys=RESOURCES,
         minimum_interval_seconds=60,
-        default_status=status,
+        default_status=dg.DefaultSensorStatus.RUNNING,
         description="Lets MLflow and the ledger agree on the champion, and ends what killed processes left RUNNING.",
     )
 

@@ -40,8 +40,8 @@ class Automation(Block):
 
     on: bool = Field(
         default=False,
-        description="Whether its schedules and sensors are on when they are first loaded; the switches in the UI go "
-        "before it.",
+        description="Whether its schedules, and its sensors that ask for runs, are on when they are first loaded; the "
+        "switches in the UI go before it.",
     )
     mode: Literal["schedules", "declarative"] = Field(
         default="schedules",
