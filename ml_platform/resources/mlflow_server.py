@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 SQLITE = "sqlite:///"
+UI = "http://127.0.0.1:5000"  # where `mlflow ui` shows a database
 MOST_TOLD = 500  # of the characters of an error
 _MAKING = Lock()  # sensors look in threads: MLflow's migrations are not made for two, nor is the database in memory
 

@@ -19,7 +19,7 @@ from ml_platform.ml.training import TrainedModel
 from ml_platform.partitions import accepted_previews
 from ml_platform.resources.alive import is_alive, kept_alive
 from ml_platform.resources.dagster_ui import WEBSERVER, run_page
-from ml_platform.resources.mlflow_server import MOST_TOLD, is_server
+from ml_platform.resources.mlflow_server import MOST_TOLD, UI, is_server
 from ml_platform.resources.model_files import is_model, model_digest, read_model
 from ml_platform.resources.registry import CUTOFF_TAG, DIGEST_TAG, USE_CASE_TAG, Registry, StoredModel
 from ml_platform.resources.trusted_types import TRUSTED_TYPES
@@ -32,6 +32,7 @@ EVALUATION, IMPORTANCE = "evaluation", "evaluation/importance.json"
 LOGGED_MODEL = "models:/m-"  # how the address of a model begins that lies in a run
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy", "scipy")
 DAGSTER_RUN_TAG, PARENT_TAG = "dagster_run_id", "mlflow.parentRunId"
+REFUSED_TAG = "refused"  # why a model is not published
 
 
 class ChangedModelError(UserError, ValueError):
@@ -66,12 +67,13 @@ class RunContext:
 class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
     """Runs and their models in MLflow, and the registry of versions.
 
-    `webserver` is the address of Dagster's UI, for links.
+    `webserver` is the address of Dagster's UI, for links, and `ui` that of MLflow's where it is not the server itself.
     """
 
     uri: str
     artifacts: str
     webserver: str = WEBSERVER
+    ui: str = UI
 
     def dagster_page(self, run_id: str) -> str:
         """The page of a Dagster run."""
@@ -282,14 +284,25 @@ class Tracking(Registry, dg.ConfigurableResource):  # type: ignore[type-arg]
         """Add a text file to a run, whether it has ended or not; where it is seen: in the server's UI, or the file."""
         client = self._mlflow().MlflowClient()
         client.log_text(run_id, text, name)
-        found = client.get_run(run_id).info
         if is_server(self.uri):
-            return f"{self.address.rstrip('/')}/#/experiments/{found.experiment_id}/runs/{run_id}/artifacts/{name}"
-        return f"{found.artifact_uri}/{name}"
+            return self.mlflow_page(run_id, name)
+        return f"{client.get_run(run_id).info.artifact_uri}/{name}"
+
+    def mlflow_page(self, run_id: str, name: str) -> str:
+        """The page of MLflow's UI on a file of a run."""
+        ui = self.address if is_server(self.uri) else self.ui
+        experiment = self._mlflow().MlflowClient().get_run(run_id).info.experiment_id
+        return f"{ui.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}/artifacts/{name}"
 
     def set_tag(self, run_id: str, name: str, value: str) -> None:
         """Set a tag of a run, whether it has ended or not."""
         self._mlflow().MlflowClient().set_tag(run_id, name, value)
+
+    def refuse(self, run_id: str, reason: str) -> None:
+        """Let a run that has ended be FAILED, for a reason that the tag `refused` says."""
+        client = self._mlflow().MlflowClient()
+        client.set_tag(run_id, REFUSED_TAG, reason)
+        client.set_terminated(run_id, "FAILED")
 
     def _run_of_model(self, address: str) -> Any:
         """The run that a model was stored in, as the tracking server has it and not the model's files, or None."""

@@ -176,7 +176,19 @@ def no_rows(where: Split, part: Part) -> str:
 def parity_problem(
     work: Work, train: pl.DataFrame, model: TrainedModel, stored: StoredModel, process: "ScoringProcess"
 ) -> str | None:
-    """How the stored model differs in a fresh process from the one that was trained, or None."""
+    """How the stored model differs in a fresh process from the one that was trained, or None.
+
+    The run of one that differs is FAILED in MLflow, and says so.
+    """
+    problem = _difference(work, train, model, stored, process)
+    if problem is not None:
+        work.tracking.refuse(stored.run_id, problem)
+    return problem
+
+
+def _difference(
+    work: Work, train: pl.DataFrame, model: TrainedModel, stored: StoredModel, process: "ScoringProcess"
+) -> str | None:
     from ml_platform.ml.parity import MOST_ROWS, RawRows, sample
 
     use_case = work.use_case

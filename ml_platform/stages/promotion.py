@@ -97,7 +97,7 @@ def prepare(work: Work, keys: Keys) -> Prepared:
         for cutoff in due:
             verdicts, decision = judged(work, cutoff, evaluations[cutoff])
             decisions = {cutoff: decision} if decision else {}
-            metadata = {cutoff: _shown(decision)} if decision else {}
+            metadata = {cutoff: _shown(work, decision)} if decision else {}
             yield Computed("promotion", decisions_table(decisions), metadata, verdicts)
 
     return Prepared({cutoff: {"evaluation": evaluations[cutoff]} for cutoff in keys}, compute)
@@ -223,12 +223,13 @@ def _measured(report: Report, gate: Gate, champion: Version | None, against: "Op
     return found
 
 
-def _shown(decision: Decision) -> dict[str, Any]:
-    is_file = not decision.page.startswith("http")
+def _shown(work: Work, decision: Decision) -> dict[str, Any]:
+    file = {} if decision.page.startswith("http") else {"report_file": dg.MetadataValue.path(decision.page)}
     return {
         "version": decision.version.number,
         "promoted": decision.promoted,
         "champion": decision.champion or "none",
         "reason": decision.reason,
-        "report": dg.MetadataValue.path(decision.page) if is_file else dg.MetadataValue.url(decision.page),
+        "report": dg.MetadataValue.url(work.tracking.mlflow_page(decision.version.run_id, PAGE)),
+        **file,
     }

@@ -260,14 +260,16 @@ def test_jobs_promote_and_roll_back_and_enter_their_run(registered: Project) -> 
     promoted = executed(registered, "promote", version=1, why="the new terminals", until=f"{TODAY}")
     assert promoted.success
     assert champion(registered) == 1
-    assert executed(registered, "rollback", why="complaints").success
-    assert champion(registered) == 3
+    for number in (3, 2):  # the first is answered, so the second is one more
+        assert executed(registered, "rollback", why="complaints").success
+        assert champion(registered) == number
     last = executed(registered, "rollback", why="complaints", to=1)
     assert champion(registered) == 1
     entries = ledger.read(registered.work("payments")).entries[3:]
     assert [(one.event, one.version, one.until) for one in entries] == [
         ("overridden", 1, TODAY),
         ("rolled_back", 3, None),
+        ("rolled_back", 2, None),
         ("rolled_back", 1, None),
     ]
     assert (entries[0].dagster_run, entries[-1].dagster_run) == (promoted.run_id, last.run_id)

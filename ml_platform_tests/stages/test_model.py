@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from ml_platform.cli.project import Project
 from ml_platform.cli.run import run_use_case
 from ml_platform.ml.thresholds import last_part, threshold_of
-from ml_platform.resources.tracking import DAGSTER_RUN_TAG
+from ml_platform.resources.tracking import DAGSTER_RUN_TAG, REFUSED_TAG
 from ml_platform.stages.acceptance import Acceptance, accept
 from ml_platform.stages.training_rows import labelled_rows
 from ml_platform.use_case.words import DATA
@@ -111,7 +111,7 @@ VARIANTS = {
     "ruled": Variant(RULED),
     "refusing": Variant({"model": {"params": {"C": -1.0}}}),
     "killed": Variant(),
-    "backtest": Variant(days=9),
+    "backtest": Variant({"partitions": {"every": "day", "start": f"{FIRST}", "end": "2024-03-01"}}, days=36),
 }
 
 
@@ -204,6 +204,8 @@ def test_a_feature_that_is_another_when_it_is_made_again_keeps_the_model_from_be
     assert reason.endswith(".")
     with pytest.raises(LookupError, match="has no model of cutoff"):
         project.work(name).tracking.model_of(name, CUTOFF)
+    (refused,) = mlflow_runs(project, name)
+    assert (refused.info.status, refused.data.tags[REFUSED_TAG]) == ("FAILED", reason)
 
 
 def test_without_partitions_a_feature_must_not_look_ahead_either(project: Project) -> None:
@@ -346,13 +348,13 @@ def test_a_run_that_was_killed_while_it_logged_is_ended_by_the_next_one(project:
 
 
 def test_each_cutoff_of_a_backtest_has_one_run_and_it_and_the_run_of_dagster_name_each_other(project: Project) -> None:
-    assert run(project, "backtest", days=9)[0]
-    succeeded, outcome = run(project, "backtest", "model", days=9, backtest=True)
+    assert run(project, "backtest", days=36)[0]
+    succeeded, outcome = run(project, "backtest", "model", days=36, backtest=True)
     assert succeeded, reasons(outcome, "model")
 
     runs = {one.data.tags["cutoff"]: one for one in mlflow_runs(project, "backtest")}
-    assert sorted(runs) == ["2024-01-08", "2024-01-09", "2024-01-10"]
-    assert len(mlflow_runs(project, "backtest")) == 3
+    assert sorted(runs) == [f"{date(2024, 1, 8) + timedelta(days=number)}" for number in range(30)]
+    assert len(mlflow_runs(project, "backtest")) == 30
     for cutoff, one in runs.items():
         assert one.info.status == "FINISHED"
         assert one.data.tags[DAGSTER_RUN_TAG] == outcome.runs[0]

@@ -26,8 +26,8 @@ from ml_platform.cli.outcome import Outcome
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
 from ml_platform.resources.registry import EVALUATED_TAG, Mark, StoredModel
+from ml_platform.resources.scoring_process import ScoringProcess
 from ml_platform.resources.tracking import Tracking
-from ml_platform.stages import decision as deciding
 from ml_platform.stages import fitting, ledger
 from ml_platform.stages.training_rows import labelled_rows
 from ml_platform.versions.moves import promote, rollback
@@ -210,7 +210,11 @@ def test_a_promotion_writes_the_page_beside_the_version_with_the_origin_of_its_n
     assert len({record.run_id for record in made.values()}) == 3  # the model was evaluated in the run that trained it
     decided = made["promotion"].asset_materialization
     assert decided is not None
-    address = str(decided.metadata["report"].value)
+    run = client(challenge).get_run(version.run_id).info
+    assert decided.metadata["report"] == dg.MetadataValue.url(
+        f"http://127.0.0.1:5000/#/experiments/{run.experiment_id}/runs/{run.run_id}/artifacts/report.html"
+    )
+    address = str(decided.metadata["report_file"].value)
     assert address == f"{_artifacts(challenge, version.run_id)}/report.html"
 
     page = Page(Path(address).read_text())
@@ -472,11 +476,14 @@ def test_each_cutoff_has_one_run_that_is_finished(registered: Project) -> None:
 def test_a_model_trained_once_more_that_scores_otherwise_in_a_fresh_process_is_kept_back(
     challenge: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deciding, "parity_problem", lambda *_: "it differs.")
+    monkeypatch.setattr(ScoringProcess, "check", lambda *_: "it differs.")
     project = change_yaml(challenge, "train_on: 3 days", "train_on: 3 days\n    refit: true")
     assert promoted(project).stages["promotion"].latest["promoted"] is False
     decided = decision(project)
     assert (decided["decision"], decided["reason"]) == ("kept", "parity of the model trained once more: it differs.")
+    (experiment,) = [one for one in client(project).search_experiments() if one.name == "payments"]
+    (refused,) = client(project).search_runs([experiment.experiment_id], "tags.refused = 'it differs.'")
+    assert (refused.info.status, refused.data.params["refit"]) == ("FAILED", "True")
 
 
 def test_a_model_trained_once_more_is_kept_while_mlflow_is_away(

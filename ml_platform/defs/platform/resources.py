@@ -14,7 +14,7 @@ from ml_platform.io_managers.tables import TableIOManager
 from ml_platform.resources.alerting import Alerts
 from ml_platform.resources.dagster_ui import WEBSERVER
 from ml_platform.resources.lake import Lake
-from ml_platform.resources.mlflow_server import is_server
+from ml_platform.resources.mlflow_server import UI, is_server
 from ml_platform.resources.tracking import Tracking
 
 
@@ -31,6 +31,7 @@ def resources(context: dg.ComponentLoadContext) -> dg.Definitions:
         uri=dg.EnvVar("MLFLOW_TRACKING_URI") if given else f"sqlite:///{home / 'mlflow.db'}",
         artifacts=os.environ.get("ML_PLATFORM_ARTIFACTS", own),
         webserver=webserver,
+        ui=os.environ.get("MLFLOW_UI_URL", UI),
     )
     tree = context.component_tree
     platform = dg.Definitions(
