@@ -29,7 +29,6 @@ from ml_platform.stages.work import RESOURCES, Work
 from ml_platform.use_case import FailureClass, Limit, Stage, UseCase
 
 LOOK = 0.1  # seconds between looks at the memory
-GRACE = 10.0  # seconds after its limit in which the process would be ended by a run that lives
 NO_MEMORY = {signal.SIGKILL, signal.SIGABRT}  # by the kernel; by a library that cannot allocate
 
 
@@ -56,7 +55,6 @@ class StageProcess:
             "resources": {name: _parts(getattr(work, name)) for name in RESOURCES},
             "instance": work.instance.get_ref(),
             "run_id": work.step.run.run_id,
-            "seconds": self._seconds + GRACE if self._seconds else 0.0,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection
@@ -195,7 +193,6 @@ def serve(run: Connection) -> None:
         while True:
             run.send(("given", None))
             request, keys = run.recv()
-            signal.setitimer(signal.ITIMER_REAL, setting["seconds"])  # if the run is gone, nobody else ends what hangs
             try:
                 if request == "prepare":
                     prepared = stage.prepare(work_of(), keys)
@@ -206,11 +203,10 @@ def serve(run: Connection) -> None:
                         run.send(("given", computed))
             except Exception as error:
                 run.send(("failed", (failure_class(error), told(error), traceback.format_exc())))
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _opened(
-    stage: Stage, use_case: Any, resources: Mapping[str, Any], instance: Any, run_id: str, **_: object
+    stage: Stage, use_case: Any, resources: Mapping[str, Any], instance: Any, run_id: str
 ) -> tuple[StageDefinition, Callable[[], Work]]:
     """The stage, and what it works with, which is looked up anew each time."""
     case, opened = UseCase.model_validate(use_case), dg.DagsterInstance.from_ref(instance)

@@ -97,3 +97,27 @@ with RegistryProcess() as process:
     ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert ends(int(ended.stdout))
+
+
+def test_it_ends_with_its_parent_in_the_middle_of_an_answer_and_so_does_what_it_has_started(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("""
+import os, signal, subprocess, time
+def answer(_):
+    print(os.getpid(), subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL).pid, flush=True)
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+""")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from slow import answer
+from ml_platform.resources.registry_process import RegistryProcess
+from ml_platform.resources.tracking import Tracking
+with RegistryProcess() as process:
+    process.ask(Tracking(uri="{UNREACHABLE}", artifacts="nowhere"), answer)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
+        left = [int(process_id) for process_id in parent.stdout.readline().split()]
+        assert parent.wait() == -signal.SIGKILL
+        assert [ends(process_id) for process_id in left] == [True, True]
