@@ -35,8 +35,8 @@ MOST_TOLD = 300
 class ScoringProcess:
     """A fresh process that checks one stored model after another; it ends with the block, or with its parent.
 
-    It has the environment, the folder and the import path of its parent and is started with the block, so that it is
-    ready when the first model is; one that died or gave no answer is started again for the next.
+    It has the environment, the folder and the import path of its parent, and is started for the first model, or ahead
+    of it; one that died or gave no answer is started again for the next.
     """
 
     def __init__(self, patience: float = PATIENCE) -> None:
@@ -45,7 +45,6 @@ class ScoringProcess:
         self._errors: IO[bytes]
 
     def __enter__(self) -> Self:
-        self._begin()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,7 +69,7 @@ class ScoringProcess:
             return self._answer(request)
 
     def _answer(self, request: Mapping[str, Any]) -> str | None:
-        process = self._process or self._begin()
+        process = self.begin()
         assert process.stdin
         assert process.stdout
         try:
@@ -92,7 +91,10 @@ class ScoringProcess:
         reason: str | None = json.loads(line)["reason"]
         return reason
 
-    def _begin(self) -> "subprocess.Popen[bytes]":
+    def begin(self) -> "subprocess.Popen[bytes]":
+        """Start it, unless it runs: it gets ready while its parent does something else."""
+        if self._process is not None:
+            return self._process
         self._errors = TemporaryFile()  # noqa: SIM115 - open as long as the process
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-P", "-m", __name__],

@@ -133,8 +133,6 @@ def refitted(work: Work, candidate: Candidate) -> tuple[StoredModel, str | None]
 
     Once is enough: what a decision before this one has trained and registered is taken as it is.
     """
-    from ml_platform.resources.scoring_process import ScoringProcess
-
     if found := next((one for one in candidate.known_as if EVALUATED_TAG in one.tags), None):
         return StoredModel(found.run_id, found.address), None
     use_case, tracking, commit = work.use_case, work.tracking, features_version(work)
@@ -156,5 +154,4 @@ def refitted(work: Work, candidate: Candidate) -> tuple[StoredModel, str | None]
             return tracking.store_model(refit, known.head()), refit
 
     stored, refit = kept(work, again, version, log)
-    with ScoringProcess() as process:
-        return stored, parity_problem(work, known, refit, stored, process)
+    return stored, parity_problem(work, known, refit, stored)

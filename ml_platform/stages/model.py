@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ml_platform.resources.scoring_process import ScoringProcess
-
 PACKAGES = ["polars", *REQUIREMENTS]
 EXAMPLE_ROWS = 5
 RECIPE_TAG, FEATURES_TAG = "recipe", "features_version"
@@ -106,25 +104,20 @@ def prepare(work: Work, keys: Keys) -> Prepared:
     }
 
     def compute(due: Keys) -> Iterator[Computed]:
-        from ml_platform.resources.scoring_process import ScoringProcess
-
         made_by = recipe_of(work.use_case).digest
-        with ScoringProcess() as process:  # it gets ready while the first model is trained
-            for cutoff in due:
-                missing = [str(key) for key, version in versions[cutoff].items() if version is None]
-                if missing:
-                    verdicts = [
-                        Verdict("trainable", cutoff, _missing(missing), {FOLLOWS: "features"}, acceptable=False)
-                    ]
-                    yield Computed("model", {}, {}, verdicts)
-                else:
-                    version = digest([made_by, made_of[cutoff]])
-                    yield _computed(work, cutoff, version, process)
+        for cutoff in due:
+            missing = [str(key) for key, version in versions[cutoff].items() if version is None]
+            if missing:
+                verdict = Verdict("trainable", cutoff, _missing(missing), {FOLLOWS: "features"}, acceptable=False)
+                yield Computed("model", {}, {}, [verdict])
+            else:
+                work.scoring.begin()
+                yield _computed(work, cutoff, digest([made_by, made_of[cutoff]]))
 
     return Prepared({cutoff: {"features": version} for cutoff, version in made_of.items()}, compute)
 
 
-def _computed(work: Work, cutoff: Key, version: str, process: "ScoringProcess") -> Computed:
+def _computed(work: Work, cutoff: Key, version: str) -> Computed:
     """The model of a cutoff, with what is said of it before it is trained and after."""
     from ml_platform.ml.leakage import leaks_in, told
 
@@ -149,7 +142,7 @@ def _computed(work: Work, cutoff: Key, version: str, process: "ScoringProcess") 
         kind: FailureClass = "transient" if failure_class(error) == "transient" else "data"
         refusal = Verdict("trainable", cutoff, str(error), acceptable=False, failure_class=kind)
         return Computed("model", {}, {}, [refusal, leakage])
-    problem = parity_problem(work, train, model.model(work, columns, stored.run_id), stored, process)
+    problem = parity_problem(work, train, model.model(work, columns, stored.run_id), stored)
     parity = Verdict("parity", cutoff, problem, acceptable=False)
     shown = {
         "trained_on": where["train"],
@@ -173,22 +166,18 @@ def no_rows(where: Split, part: Part) -> str:
     return f"no rows with labels in {where[part]}; {advice}."
 
 
-def parity_problem(
-    work: Work, train: pl.DataFrame, model: TrainedModel, stored: StoredModel, process: "ScoringProcess"
-) -> str | None:
+def parity_problem(work: Work, train: pl.DataFrame, model: TrainedModel, stored: StoredModel) -> str | None:
     """How the stored model differs in a fresh process from the one that was trained, or None.
 
     The run of one that differs is FAILED in MLflow, and says so.
     """
-    problem = _difference(work, train, model, stored, process)
+    problem = _difference(work, train, model, stored)
     if problem is not None:
         work.tracking.refuse(stored.run_id, problem)
     return problem
 
 
-def _difference(
-    work: Work, train: pl.DataFrame, model: TrainedModel, stored: StoredModel, process: "ScoringProcess"
-) -> str | None:
+def _difference(work: Work, train: pl.DataFrame, model: TrainedModel, stored: StoredModel) -> str | None:
     from ml_platform.ml.parity import MOST_ROWS, RawRows, sample
 
     use_case = work.use_case
@@ -209,7 +198,7 @@ def _difference(
             return str(error)
         raw = RawRows(use_case, work.rows("validated_data", needed).collect(), inputs)
     with work.tracking.downloaded(stored.address) as folder:
-        return process.check(folder, rows, model.predict(rows), raw)
+        return work.scoring.check(folder, rows, model.predict(rows), raw)
 
 
 def features_version(work: Work) -> int:

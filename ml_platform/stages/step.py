@@ -86,7 +86,7 @@ def _run(work: Work, stage: StageDefinition, keys: Keys) -> Refusals:
         dg.Failure: it had to stop; what it published before stays.
     """
     try:
-        with watched(work, stage) as computable:
+        with work.scoring, watched(work, stage) as computable:
             return run_stage(work, computable, keys)
     except (dg.Failure, dg.RetryRequested):
         raise

@@ -20,6 +20,7 @@ import dagster as dg
 
 from ml_platform.blocks import write_duration, write_memory
 from ml_platform.resources import own_process
+from ml_platform.resources.scoring_process import ScoringProcess
 from ml_platform.resources.tracking import RunContext
 from ml_platform.stages.custom_checks import with_custom_checks
 from ml_platform.stages.definition import Computed, Keys, Prepared, StageDefinition
@@ -186,9 +187,8 @@ def _made(parts: Any) -> Any:
 
 def serve(run: Connection) -> None:
     """Look up and compute partitions for the run at the other end of a connection, until it has no more."""
-    with run, suppress(EOFError, ConnectionError):
-        setting = run.recv()
-        stage, work_of = _opened(**setting)
+    with run, ScoringProcess() as scoring, suppress(EOFError, ConnectionError):
+        stage, work_of = _opened(scoring, **run.recv())
         prepared: Prepared | None = None
         while True:
             run.send(("given", None))
@@ -206,7 +206,7 @@ def serve(run: Connection) -> None:
 
 
 def _opened(
-    stage: Stage, use_case: Any, resources: Mapping[str, Any], instance: Any, run_id: str
+    scoring: ScoringProcess, stage: Stage, use_case: Any, resources: Mapping[str, Any], instance: Any, run_id: str
 ) -> tuple[StageDefinition, Callable[[], Work]]:
     """The stage, and what it works with, which is looked up anew each time."""
     case, opened = UseCase.model_validate(use_case), dg.DagsterInstance.from_ref(instance)
@@ -217,5 +217,5 @@ def _opened(
     definition: StageDefinition = import_module(f"ml_platform.stages.{stage}").build(case)
     return (
         metered(with_custom_checks(case, definition)),
-        lambda: Work(case, **made, instance=opened, run_context=context),
+        lambda: Work(case, **made, instance=opened, run_context=context, scoring=scoring),
     )

@@ -14,6 +14,7 @@ from ml_platform.io_managers.reports import ReportIOManager
 from ml_platform.io_managers.tables import TableIOManager
 from ml_platform.resources.lake import Lake
 from ml_platform.resources.registry import Registry, Version
+from ml_platform.resources.scoring_process import ScoringProcess
 from ml_platform.resources.tracking import RunContext, Tracking
 from ml_platform.sources.delivery import Session
 from ml_platform.stages.acceptance import Acceptance, acceptances
@@ -40,6 +41,7 @@ class Work:
     run_context: RunContext | None = None
     asked: Registry | None = None
     meter: Meter = field(default_factory=Meter)
+    scoring: ScoringProcess = field(default_factory=ScoringProcess)
     _versions: dict[Stage, dict[Key, str | None]] = field(default_factory=dict)
     _accepted: dict[Stage, dict[Key, Acceptance]] = field(default_factory=dict)
 

@@ -369,9 +369,7 @@ def test_it_ends_with_the_process_that_started_it() -> None:
     text = """
         import os
         from ml_platform.resources.scoring_process import ScoringProcess
-        started = ScoringProcess()
-        started.__enter__()
-        print(started._process.pid, flush=True)
+        print(ScoringProcess().begin().pid, flush=True)
         os._exit(0)
     """
     parent = subprocess.run([sys.executable, "-c", dedent(text)], capture_output=True, text=True, check=True)

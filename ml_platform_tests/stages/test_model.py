@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from ml_platform.cli.project import Project
 from ml_platform.cli.run import run_use_case
 from ml_platform.ml.thresholds import last_part, threshold_of
+from ml_platform.resources.scoring_process import ScoringProcess
 from ml_platform.resources.tracking import DAGSTER_RUN_TAG, REFUSED_TAG
 from ml_platform.stages.acceptance import Acceptance, accept
 from ml_platform.stages.training_rows import labelled_rows
@@ -103,6 +104,8 @@ RULED = {
     },
     "gates": [{"metric": "roc_auc", "at_least": 0.5}],
 }
+TO_MARCH = {"every": "day", "start": f"{FIRST}", "end": "2024-03-01"}
+
 VARIANTS = {
     "noted": Variant(features=ALL),
     "clean": Variant({"features": {"lookback": "2 days"}}, CLEAN),
@@ -111,7 +114,8 @@ VARIANTS = {
     "ruled": Variant(RULED),
     "refusing": Variant({"model": {"params": {"C": -1.0}}}),
     "killed": Variant(),
-    "backtest": Variant({"partitions": {"every": "day", "start": f"{FIRST}", "end": "2024-03-01"}}, days=36),
+    "together": Variant({"partitions": TO_MARCH}, days=9),
+    "backtest": Variant({"partitions": TO_MARCH}, days=36),
 }
 
 
@@ -345,6 +349,24 @@ def test_a_run_that_was_killed_while_it_logged_is_ended_by_the_next_one(project:
     assert succeeded, reasons(outcome, "model")
     assert [one.info.status for one in mlflow_runs(project, "killed")] == ["KILLED", "FINISHED"]
     assert project.work("killed").tracking.model_of("killed", CUTOFF).run_id != left.info.run_id
+
+
+def test_one_fresh_process_scores_all_models_of_a_run_and_ends_with_them(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, begin = set(), ScoringProcess.begin
+
+    def noted(process: ScoringProcess) -> "subprocess.Popen[bytes]":
+        begun.add(started := begin(process))
+        return started
+
+    monkeypatch.setattr(ScoringProcess, "begin", noted)
+    assert run(project, "together", days=9)[0]
+    succeeded, outcome = run(project, "together", "model", days=9, backtest=True)
+    assert succeeded, reasons(outcome, "model")
+    assert len(mlflow_runs(project, "together")) == 3
+    (process,) = begun
+    assert process.returncode is not None
 
 
 def test_each_cutoff_of_a_backtest_has_one_run_and_it_and_the_run_of_dagster_name_each_other(project: Project) -> None:
