@@ -5,7 +5,7 @@ import functools
 import importlib.metadata
 import importlib.util
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec, PathFinder
@@ -88,14 +88,16 @@ def code_of(reference: str) -> Code:
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
     """The versions of the distributions that bring these packages, by distribution; without unknown packages."""
-    versions: dict[str, str] = {}
-    for package in sorted(packages):
-        try:
-            names = [importlib.metadata.distribution(_DISTRIBUTIONS.get(package, package)).name]
-        except importlib.metadata.PackageNotFoundError:
-            names = _distributions().get(package, [])
-        versions |= {name: importlib.metadata.version(name) for name in names}
-    return versions
+    return {name: version for package in sorted(packages) for name, version in _versions(package)}
+
+
+@functools.cache  # a process goes on with what it has imported
+def _versions(package: str) -> Sequence[tuple[str, str]]:
+    try:
+        names = [importlib.metadata.distribution(_DISTRIBUTIONS.get(package, package)).name]
+    except importlib.metadata.PackageNotFoundError:
+        names = _distributions().get(package, [])
+    return [(name, importlib.metadata.version(name)) for name in names]
 
 
 # known without opening the metadata of everything installed, which takes half a second
@@ -161,9 +163,8 @@ def _read(module: str, spec: ModuleSpec | None) -> dict[str, _Part]:
 def _tree(text: bytes, file: Path) -> ast.Module:
     try:
         return ast.parse(text, str(file))
-    except (
-        SystemError
-    ):  # Python before 3.11.8 takes two threads that parse for one: github.com/python/cpython/issues/106905
+    # Python before 3.11.8 takes two threads that parse for one: github.com/python/cpython/issues/106905
+    except SystemError:
         return ast.parse(text, str(file))
 
 

@@ -14,7 +14,9 @@ import pytest
 from ml_platform.cli.project import Project, open_project
 from ml_platform.cli.run import run_use_case
 from ml_platform.cli.warm_up import HEAVY
+from ml_platform.resources import scoring_process
 from ml_platform_tests.databases import furnish
+from ml_platform_tests.forks import Fork
 from ml_platform_tests.projects import write_payments_project
 
 
@@ -43,6 +45,7 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) ->
     for variable, value in {"DAGSTER_DISABLE_TELEMETRY": "1", **environment}.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(scoring_process, "program", Fork)
     project = open_project()
     yield project
     project.instance.dispose()

@@ -96,14 +96,8 @@ class ScoringProcess:
         if self._process is not None:
             return self._process
         self._errors = TemporaryFile()  # noqa: SIM115 - open as long as the process
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            # one thread is the fastest for few rows, and the parent trains on the other cores meanwhile
-            env={"OMP_NUM_THREADS": "1", **own_process.environment()},
-        )
+        # one thread is the fastest for few rows, and the parent trains on the other cores meanwhile
+        self._process = program(self._errors, {"OMP_NUM_THREADS": "1", **own_process.environment()})
         return self._process
 
     def _death(self, process: "subprocess.Popen[bytes]") -> str:
@@ -123,6 +117,26 @@ class ScoringProcess:
             self._process.communicate()
             self._errors.close()
             self._process = None
+
+
+def program(errors: IO[bytes], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """This module as a program, in an environment, whose last words go into a file."""
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-P", "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=environment,
+    )
+
+
+def main() -> None:
+    """What the program does."""
+    with os.fdopen(os.dup(0)) as given, os.fdopen(os.dup(1), "w") as taken:
+        # what a user's code prints must not be taken for an answer, nor its input for a request
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)
+        _serve(given, taken)
 
 
 def _serve(requests: IO[str], answers: IO[str]) -> None:
@@ -156,8 +170,4 @@ def _reason(request: Mapping[str, Any]) -> str | None:
 
 
 if __name__ == "__main__":
-    with os.fdopen(os.dup(0)) as given, os.fdopen(os.dup(1), "w") as taken:
-        # what a user's code prints must not be taken for an answer, nor its input for a request
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(2, 1)
-        _serve(given, taken)
+    main()
