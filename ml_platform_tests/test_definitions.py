@@ -44,6 +44,16 @@ def test_the_password_of_mlflow_s_address_is_in_nothing_that_the_ui_is_told(monk
     assert "hushhush" not in told
 
 
+def test_links_lead_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", "https://dagster.example")
+    monkeypatch.setenv("MLFLOW_UI_URL", "https://mlflow.example")
+    resources = defs().resources
+    assert resources is not None
+    tracking, alerts = resources["tracking"], resources["alerts"]
+    assert {tracking.webserver, alerts.webserver} == {"https://dagster.example"}
+    assert tracking.ui == "https://mlflow.example"
+
+
 def test_the_shipped_use_case_has_every_stage_in_one_group_with_owner_and_kind() -> None:
     graph = defs().resolve_asset_graph()
     nodes = {key.path[-1]: graph.get(key) for key in graph.get_all_asset_keys() if key.path[0] == "card_fraud"}
